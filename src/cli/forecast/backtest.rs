@@ -1,0 +1,429 @@
+//! `shoal forecast backtest`: rolling-origin evaluation.
+
+use super::common::{HorizonArg, IntervalArgs, ModelArgs, Seasons, check_season, default_lookback, inputs, report_fallbacks};
+use super::predict::rows_json;
+use super::show::{self, BacktestRun};
+use crate::cli::args::{CheckArgs, InputArgs, OutputArgs};
+use crate::cli::failure::{Failure, Outcome};
+use crate::cli::output::to_json;
+use crate::cli::report;
+use crate::cli::session::{COMMIT, Session, VERSION};
+use crate::forecast::engine::{Plan, Rolling, SeriesForecast, backtest_panel};
+use crate::forecast::intervals::IntervalConfig;
+use crate::forecast::metrics::{Metric, Scores, TrainScale, Window};
+use crate::forecast::naive;
+use crate::forecast::spec::ModelSpec;
+use crate::run::check::MetricRow;
+use crate::table::time::format_time;
+use crate::table::{AtomicFile, Format, Panel, ReadOptions, Table, Values, read_panel, write_table};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use serde_json::json;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+pub const EXAMPLES: &str = "Examples:
+  shoal forecast backtest sales.csv -m auto-ets,seasonal-naive -H 12 --windows 3
+  shoal forecast backtest sales.csv -m theta -H 6 --step 1 --windows 24 --refit 6 --by model --assert \"mase<=1\"
+  shoal forecast backtest panel.parquet -m auto-ets -H 8 --level 80 --forecasts errors.parquet --plot errors.svg";
+
+/// Arguments of `shoal forecast backtest`.
+#[derive(Debug, Args)]
+pub struct BacktestArgs {
+    #[command(flatten)]
+    input: InputArgs,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    horizon: HorizonArg,
+    /// Observations between two cutoffs [default: the horizon]
+    #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..))]
+    step: Option<u32>,
+    /// Number of cutoffs; the last one leaves exactly one horizon of truth.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    windows: u32,
+    /// When parameters are estimated anew: at every cutoff, only at the first (never), or at every N-th.
+    #[arg(long, value_name = "every|never|N", default_value = "every")]
+    refit: Refit,
+    #[command(flatten)]
+    intervals: IntervalArgs,
+    /// Metrics, comma-separated: mse, mae, rmse, mape, mspe, smape, mase, rmsse, rse, owa, pinball, wql, crps, coverage, width
+    /// [default: mse,mae,rmse,mape,smape,mase and, with intervals, coverage,width,pinball]
+    #[arg(long, value_name = "METRICS", value_delimiter = ',')]
+    metrics: Vec<Metric>,
+    /// What a row of the result is about, besides the model.
+    #[arg(long, value_enum, value_name = "KEYS", value_delimiter = ',', default_value = "series,cutoff")]
+    by: Vec<By>,
+    /// Write every forecast here: unique_id, ds, cutoff, model, y, mean, intervals.
+    #[arg(long, value_name = "FILE", help_heading = "Output", value_hint = clap::ValueHint::FilePath)]
+    forecasts: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    check: CheckArgs,
+}
+
+/// `--refit`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Refit {
+    Every(usize),
+    Never,
+}
+
+impl FromStr for Refit {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        match s {
+            "every" => Ok(Self::Every(1)),
+            "never" => Ok(Self::Never),
+            n => match n.parse() {
+                Ok(n) if n > 0 => Ok(Self::Every(n)),
+                _ => Err(format!("found \"{s}\", expected every, never or a whole number above 0")),
+            },
+        }
+    }
+}
+
+/// What rows are kept apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum By {
+    /// only the model: one row each
+    Model,
+    /// the series
+    Series,
+    /// the cutoff
+    Cutoff,
+    /// the horizon step
+    Step,
+}
+
+/// The effective configuration.
+#[derive(Debug, Serialize)]
+struct BacktestConfig {
+    models: Vec<ModelSpec>,
+    horizon: usize,
+    step: usize,
+    windows: usize,
+    refit: Refit,
+    season: Option<u32>,
+    lookback: Option<usize>,
+    intervals: IntervalConfig,
+    metrics: Vec<String>,
+    by: Vec<By>,
+    strict: bool,
+    read: ReadOptions,
+}
+
+/// Forecasts of one model: (cutoff, forecast) by window, by series.
+struct ModelRun {
+    spec: ModelSpec,
+    forecasts: Vec<Vec<(usize, SeriesForecast)>>,
+}
+
+/// Runs the verb.
+pub fn run(args: BacktestArgs, mut session: Session) -> Outcome {
+    let horizon = args.horizon.get()?;
+    let intervals = args.intervals.config(&args.model.method.0)?;
+    let metrics = chosen_metrics(&args.metrics, &intervals)?;
+    if args.by.contains(&By::Model) && args.by.len() > 1 {
+        return Err(Failure::usage("--by model stands alone: every row has a model"));
+    }
+    let mut config = BacktestConfig {
+        horizon,
+        step: args.step.map_or(horizon, |s| s as usize),
+        windows: args.windows as usize,
+        refit: args.refit,
+        models: args.model.method.0,
+        season: args.model.season,
+        lookback: args.model.lookback.map(|l| l as usize),
+        intervals,
+        metrics: metrics.iter().map(Metric::to_string).collect(),
+        by: args.by,
+        strict: args.model.strict,
+        read: args.input.read_options(),
+    };
+    let columns = metric_columns(&metrics, &config.intervals);
+    let names: Vec<String> = config.models.iter().map(ModelSpec::to_string).collect();
+    report::validate_claims(&args.check, &columns, &names)?;
+    let mut output = session.open_outputs(&args.output)?;
+    let forecasts_file = args.forecasts.as_ref().map(|p| Ok::<_, Failure>((AtomicFile::create(p)?, p))).transpose()?;
+    let sources = session.open_inputs(&args.input.input)?;
+    let panel = read_panel(&sources, &config.read)?;
+    drop(sources);
+    panel.warnings.iter().for_each(|w| tracing::warn!("{w}"));
+    check_season(&panel, config.season)?;
+    let refit = match config.refit {
+        Refit::Every(n) => Some(n),
+        Refit::Never => None,
+    };
+    let rolling = Rolling { windows: config.windows, step: config.step, refit };
+    // A season is looked for only in what the first cutoff knows.
+    let seasons: Vec<Seasons> = {
+        use rayon::prelude::*;
+        let known = |n: usize| rolling.cutoffs(n, horizon).map_or(n, |c| c[0]);
+        panel.series.par_iter().map(|s| Seasons::of(s, &panel, config.season, known(s.y.len()))).collect()
+    };
+    let mut runs = Vec::new();
+    for spec in &config.models {
+        let series = inputs(&panel, &seasons, spec);
+        let known = series.iter().filter_map(|s| rolling.cutoffs(s.y.len(), horizon)).map(|c| c[0]).max().unwrap_or(0);
+        let season = series.iter().map(|s| s.season).max().unwrap_or(1);
+        let lookback = config.lookback.unwrap_or_else(|| default_lookback(known, season, horizon));
+        if spec.is_global() {
+            config.lookback = Some(lookback);
+        }
+        let plan = Plan { horizon, lookback, intervals: config.intervals.clone() };
+        runs.push(ModelRun { spec: spec.clone(), forecasts: backtest_panel(spec, &series, &plan, &rolling, session.observer())? });
+    }
+    let fallbacks: Vec<(String, String, String)> = runs
+        .iter()
+        .flat_map(|r| {
+            panel.series.iter().zip(&r.forecasts).filter_map(|(s, windows)| {
+                let why = windows.iter().find_map(|(_, f)| f.fallback.clone())?;
+                Some((s.id.clone(), r.spec.to_string(), why))
+            })
+        })
+        .collect();
+    report_fallbacks(config.strict, &fallbacks, &[])?;
+    let scored = Scored::new(&panel, &runs, &seasons, &config, &metrics)?;
+    let rows = scored.rows(&config.by);
+    let details = forecast_table(&panel, &runs, &config);
+    if let Some((mut file, path)) = forecasts_file {
+        write_table(&details, Format::of_path(path).unwrap_or(Format::Csv), &mut file)?;
+        file.commit()?;
+    }
+    if output.wants_picture() || session.keeps_run() {
+        let metric = metrics.iter().copied().find(|m| !m.is_probabilistic()).unwrap_or(Metric::Mae);
+        let shown: Vec<BacktestRun<'_>> = runs
+            .iter()
+            .enumerate()
+            .map(|(r, run)| BacktestRun {
+                name: run.spec.to_string(),
+                forecasts: &run.forecasts,
+                by_step: scored.by_step(r, metric),
+            })
+            .collect();
+        let picture = show::backtest(&panel, &shown, &config.intervals, &seasons, horizon, &metric.to_string().to_uppercase())?;
+        output.picture(&picture)?;
+        show::keep(&session, "backtest.svg", &picture)?;
+    }
+    report::keep(&session, &rows)?;
+    if let Some(mut file) = session.run_file("forecasts.csv")? {
+        write_table(&details, Format::Csv, &mut file)?;
+        file.commit()?;
+    }
+    let overall = scored.rows(&[By::Model]);
+    summary(&session, &panel, &overall, &config)?;
+    let object = || {
+        Ok(json!({
+            "shoal": VERSION, "commit": COMMIT, "seed": session.seed, "config": to_json(&config)?,
+            "freq": panel.freq.to_string(), "models": report::json(&overall), "cases": report::json(&rows),
+            "forecasts": rows_json(&details)?,
+        }))
+    };
+    output.result(&report::table(&rows), object)?;
+    session.finish(&config)?;
+    report::check(&session, &args.check, &rows)
+}
+
+/// The metrics asked for, or the default set.
+fn chosen_metrics(typed: &[Metric], intervals: &IntervalConfig) -> Outcome<Vec<Metric>> {
+    let has_quantiles = !intervals.probabilities().is_empty();
+    if let Some(m) = typed.iter().find(|m| m.is_probabilistic() && !has_quantiles) {
+        return Err(Failure::usage(format!("metric \"{m}\" needs --level or --quantiles")));
+    }
+    if let Some(m) = typed.iter().find(|m| matches!(m, Metric::Coverage | Metric::Width) && intervals.levels.is_empty()) {
+        return Err(Failure::usage(format!("metric \"{m}\" needs --level")));
+    }
+    if !typed.is_empty() {
+        let mut unique = Vec::new();
+        typed.iter().for_each(|m| {
+            if !unique.contains(m) {
+                unique.push(*m);
+            }
+        });
+        return Ok(unique);
+    }
+    let mut metrics = vec![Metric::Mse, Metric::Mae, Metric::Rmse, Metric::Mape, Metric::Smape, Metric::Mase];
+    if !intervals.levels.is_empty() {
+        metrics.extend([Metric::Coverage, Metric::Width]);
+    }
+    if has_quantiles {
+        metrics.push(Metric::Pinball);
+    }
+    Ok(metrics)
+}
+
+/// Names of the metric columns.
+fn metric_columns(metrics: &[Metric], intervals: &IntervalConfig) -> Vec<String> {
+    let per_level = |m: &Metric| intervals.levels.iter().map(move |l| format!("{m}-{l}")).collect::<Vec<_>>();
+    metrics
+        .iter()
+        .flat_map(|m| if matches!(m, Metric::Coverage | Metric::Width) { per_level(m) } else { vec![m.to_string()] })
+        .collect()
+}
+
+/// Scores of every element, kept apart by model, series, window and step.
+struct Scored<'a> {
+    panel: &'a Panel,
+    models: Vec<String>,
+    horizon: usize,
+    metrics: Vec<Metric>,
+    /// Time stamp of each cutoff as text, by series and window.
+    cutoffs: Vec<Vec<String>>,
+    /// scores[model][series][window][step]
+    scores: Vec<Vec<Vec<Vec<Scores>>>>,
+}
+
+impl<'a> Scored<'a> {
+    fn new(panel: &'a Panel, runs: &[ModelRun], seasons: &[Seasons], config: &BacktestConfig, metrics: &[Metric]) -> Outcome<Self> {
+        let wants_naive2 = metrics.contains(&Metric::Owa);
+        let levels = &config.intervals.levels;
+        let probabilities = config.intervals.probabilities();
+        let mut scores = Vec::with_capacity(runs.len());
+        for run in runs {
+            let mut by_series = Vec::with_capacity(panel.series.len());
+            for ((s, season), windows) in panel.series.iter().zip(seasons).zip(&run.forecasts) {
+                // One season for all models of a series, or their scaled errors could not be compared.
+                let m = season.longest_found();
+                let mut by_window = Vec::with_capacity(windows.len());
+                for (cut, f) in windows {
+                    let (train, truth) = (&s.y[..*cut], &s.y[*cut..*cut + config.horizon]);
+                    let scale = TrainScale::new(train, m);
+                    let naive2 = if wants_naive2 { Some(naive::naive2(train, m, config.horizon)?) } else { None };
+                    let step = |k: usize| {
+                        let at = k..k + 1;
+                        let mut one = Scores::default();
+                        one.add(&Window {
+                            y: &truth[at.clone()],
+                            mean: &f.mean[at.clone()],
+                            quantiles: probabilities.iter().zip(&f.quantiles).map(|(p, q)| (*p, &q[at.clone()])).collect(),
+                            levels: levels
+                                .iter()
+                                .enumerate()
+                                .filter(|(i, _)| f.quantiles.len() > 2 * i + 1)
+                                .map(|(i, l)| (*l, &f.quantiles[2 * i][at.clone()], &f.quantiles[2 * i + 1][at.clone()]))
+                                .collect(),
+                            scale,
+                            naive2: naive2.as_deref().map(|n| &n[at.clone()]),
+                            mape_cap: None,
+                        });
+                        one
+                    };
+                    by_window.push((0..config.horizon).map(step).collect());
+                }
+                by_series.push(by_window);
+            }
+            scores.push(by_series);
+        }
+        let cutoffs = panel
+            .series
+            .iter()
+            .enumerate()
+            .map(|(i, s)| {
+                let windows = runs.first().map_or(&[][..], |r| &r.forecasts[i]);
+                windows.iter().map(|(cut, _)| format_time(s.times[cut - 1], panel.kind)).collect()
+            })
+            .collect();
+        let models = runs.iter().map(|r| r.spec.to_string()).collect();
+        Ok(Self { panel, models, horizon: config.horizon, metrics: metrics.to_vec(), cutoffs, scores })
+    }
+
+    /// Metric rows grouped by model and the keys, in order of first appearance.
+    fn rows(&self, by: &[By]) -> Vec<MetricRow> {
+        let mut rows = Vec::new();
+        for (m, model) in self.models.iter().enumerate() {
+            let mut groups: Vec<(Vec<(String, String)>, Scores)> = Vec::new();
+            let mut index = std::collections::HashMap::new();
+            for (i, s) in self.panel.series.iter().enumerate() {
+                for (w, cutoff) in self.cutoffs[i].iter().enumerate() {
+                    for k in 0..self.horizon {
+                        let mut keys = Vec::new();
+                        if by.contains(&By::Series) {
+                            keys.push(("unique_id".to_string(), s.id.clone()));
+                        }
+                        keys.push(("model".to_string(), model.clone()));
+                        if by.contains(&By::Cutoff) {
+                            keys.push(("cutoff".to_string(), cutoff.clone()));
+                        }
+                        if by.contains(&By::Step) {
+                            keys.push(("step".to_string(), (k + 1).to_string()));
+                        }
+                        let at = *index.entry(keys.clone()).or_insert_with(|| {
+                            groups.push((keys, Scores::default()));
+                            groups.len() - 1
+                        });
+                        groups[at].1.merge(&self.scores[m][i][w][k]);
+                    }
+                }
+            }
+            for (keys, scores) in groups {
+                let metrics = self.metrics.iter().flat_map(|x| scores.columns(*x)).collect();
+                rows.push(MetricRow { keys, metrics });
+            }
+        }
+        rows
+    }
+
+    /// One metric by horizon step for model `m`; NaN where undefined.
+    fn by_step(&self, m: usize, metric: Metric) -> Vec<f64> {
+        (0..self.horizon)
+            .map(|k| {
+                let mut all = Scores::default();
+                self.scores[m].iter().flatten().for_each(|steps| all.merge(&steps[k]));
+                all.columns(metric).first().and_then(|(_, v)| *v).unwrap_or(f64::NAN)
+            })
+            .collect()
+    }
+}
+
+/// One row per series, cutoff, model and step.
+fn forecast_table(panel: &Panel, runs: &[ModelRun], config: &BacktestConfig) -> Table {
+    let mut text: [Vec<Arc<str>>; 3] = Default::default();
+    let (mut ds, mut cutoffs): (Vec<i64>, Vec<i64>) = Default::default();
+    let (mut y, mut mean): (Vec<f64>, Vec<f64>) = Default::default();
+    let names = config.intervals.column_names();
+    let mut quantiles: Vec<Vec<f64>> = vec![Vec::new(); names.len()];
+    let models: Vec<Arc<str>> = runs.iter().map(|r| r.spec.to_string().into()).collect();
+    for (i, s) in panel.series.iter().enumerate() {
+        let id: Arc<str> = s.id.as_str().into();
+        for (run, model) in runs.iter().zip(&models) {
+            for (cut, f) in &run.forecasts[i] {
+                for k in 0..f.mean.len() {
+                    let why: Arc<str> = f.fallback.as_deref().unwrap_or_default().into();
+                    text.iter_mut().zip([id.clone(), model.clone(), why]).for_each(|(c, v)| c.push(v));
+                    ds.push(s.times[cut + k]);
+                    cutoffs.push(s.times[cut - 1]);
+                    y.push(s.y[cut + k]);
+                    mean.push(f.mean[k]);
+                    quantiles.iter_mut().enumerate().for_each(|(c, q)| q.push(f.quantiles.get(c).map_or(f64::NAN, |v| v[k])));
+                }
+            }
+        }
+    }
+    let [ids, model, fallback] = text;
+    let fell_back = fallback.iter().any(|f| !f.is_empty());
+    let mut table = Table::new()
+        .with("unique_id", Values::Text(ids))
+        .with("ds", Values::Time { values: ds, kind: panel.kind })
+        .with("cutoff", Values::Time { values: cutoffs, kind: panel.kind })
+        .with("model", Values::Text(model))
+        .with("y", Values::Number(y))
+        .with("mean", Values::Number(mean));
+    for (name, q) in names.into_iter().zip(quantiles) {
+        table = table.with(name, Values::Number(q));
+    }
+    if fell_back { table.with("fallback", Values::Text(fallback)) } else { table }
+}
+
+/// The models side by side, on stderr.
+fn summary(session: &Session, panel: &Panel, overall: &[MetricRow], config: &BacktestConfig) -> Outcome {
+    session.say(format!("{} series, {} cutoffs, {} steps ahead; all of them together:", panel.series.len(), config.windows, config.horizon));
+    let mut lines = Vec::new();
+    write_table(&report::table(overall), Format::Table, &mut lines)?;
+    session.say(String::from_utf8_lossy(&lines).trim_end());
+    Ok(())
+}

@@ -1,0 +1,237 @@
+//! Options and steps that the forecasting verbs share: models, season, intervals.
+
+use crate::cli::failure::{Failure, Outcome};
+use crate::forecast::engine::SeriesInput;
+use crate::forecast::intervals::{ConformalVariant, IntervalConfig, IntervalMethod};
+use crate::forecast::seasonality::detect_season;
+use crate::forecast::spec::{ModelSpec, model_names, parse_models};
+use crate::table::{Panel, Series};
+use clap::{Args, ValueEnum};
+
+/// Which models, and what they need to know.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Models")]
+pub struct ModelArgs {
+    /// Models, comma-separated; see the list below.
+    #[arg(short, long, visible_alias = "model", value_name = "MODELS", default_value = "auto-ets", value_parser = model_list, long_help = models_help())]
+    pub method: ModelList,
+    /// Season length in steps; 1 = none [default: found in each series among those usual for the frequency]
+    #[arg(long, value_name = "M", value_parser = clap::value_parser!(u32).range(1..))]
+    pub season: Option<u32>,
+    /// Window length of the linear models, in steps.
+    #[arg(short = 'L', long, visible_alias = "context", value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub lookback: Option<u32>,
+    /// Exit 4 when a model had to be replaced by naive or did not converge, instead of only saying so.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+fn models_help() -> String {
+    let names: Vec<&str> = model_names();
+    format!("Models, comma-separated. Known: {}", names.join(", "))
+}
+
+/// A parsed `--method` list.
+#[derive(Debug, Clone)]
+pub struct ModelList(pub Vec<ModelSpec>);
+
+/// Parses `--method`.
+pub fn model_list(s: &str) -> Result<ModelList, String> {
+    parse_models(s).map(ModelList)
+}
+
+/// Which intervals.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Intervals")]
+pub struct IntervalArgs {
+    /// Central interval coverages in percent, such as 80,95: columns lo-80, hi-80, ...
+    #[arg(long, value_name = "PERCENTS", value_delimiter = ',')]
+    pub level: Vec<f64>,
+    /// Quantiles in (0, 1), such as 0.1,0.5,0.9: columns q0.1, ...
+    #[arg(long, value_name = "QUANTILES", value_delimiter = ',')]
+    pub quantiles: Vec<f64>,
+    /// Where they come from: the model's own distribution, or errors of forecasts made before the origin [default: model when
+    /// --level or --quantiles is given, else none]
+    #[arg(long, value_enum, value_name = "SOURCE")]
+    pub intervals: Option<IntervalSource>,
+    /// How calibration errors become intervals: an order statistic of the errors, or quantiles of mean plus and minus every error.
+    #[arg(long, value_enum, value_name = "VARIANT", default_value_t)]
+    pub conformal: VariantArg,
+    /// Forecasts made for calibration, each one horizon further back.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    pub calib_windows: u16,
+}
+
+/// See [`IntervalMethod`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum IntervalSource {
+    Model,
+    Conformal,
+    None,
+}
+
+/// See [`ConformalVariant`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum VariantArg {
+    Split,
+    #[default]
+    Distribution,
+}
+
+impl IntervalArgs {
+    /// The checked form, for these models.
+    pub fn config(&self, models: &[ModelSpec]) -> Outcome<IntervalConfig> {
+        let asked = !self.level.is_empty() || !self.quantiles.is_empty();
+        let source = self.intervals.unwrap_or(if asked { IntervalSource::Model } else { IntervalSource::None });
+        if let Some(bad) = self.level.iter().find(|l| !(**l > 0.0 && **l < 100.0)) {
+            return Err(Failure::usage(format!("--level: found {bad}, expected percents between 0 and 100 such as 80,95")));
+        }
+        if let Some(bad) = self.quantiles.iter().find(|q| !(**q > 0.0 && **q < 1.0)) {
+            return Err(Failure::usage(format!("--quantiles: found {bad}, expected values between 0 and 1 such as 0.1,0.5,0.9")));
+        }
+        let unique = |mut v: Vec<f64>| {
+            v.sort_by(f64::total_cmp);
+            v.dedup();
+            v
+        };
+        let mut levels = unique(self.level.clone());
+        let quantiles = unique(self.quantiles.clone());
+        let method = match source {
+            IntervalSource::None if asked => {
+                return Err(Failure::usage("--intervals none contradicts --level and --quantiles: leave one of them out"));
+            }
+            IntervalSource::None => return Ok(IntervalConfig::none()),
+            IntervalSource::Model => {
+                if let Some(m) = models.iter().find(|m| !m.has_model_intervals()) {
+                    return Err(Failure::usage(format!("model \"{m}\" has no forecast distribution of its own: add --intervals conformal")));
+                }
+                IntervalMethod::Model
+            }
+            IntervalSource::Conformal => IntervalMethod::Conformal {
+                variant: match self.conformal {
+                    VariantArg::Split => ConformalVariant::Split,
+                    VariantArg::Distribution => ConformalVariant::Distribution,
+                },
+                windows: usize::from(self.calib_windows),
+            },
+        };
+        if !asked {
+            levels = vec![80.0, 95.0];
+        }
+        let config = IntervalConfig { method, levels, quantiles };
+        warn_of_few_windows(&config);
+        Ok(config)
+    }
+}
+
+/// Split conformal cannot promise a level from too few scores.
+fn warn_of_few_windows(config: &IntervalConfig) {
+    if let IntervalMethod::Conformal { variant: ConformalVariant::Split, windows } = config.method {
+        for level in &config.levels {
+            let need = crate::forecast::intervals::Calibration::windows_for_level(*level);
+            if windows < need {
+                tracing::warn!(
+                    "level {level} needs --calib-windows {need} or more; with {windows} the widest error seen is taken and the coverage is lower"
+                );
+            }
+        }
+    }
+}
+
+/// Default lookback of the linear models when -L is absent: three seasons or two horizons, whichever is more, at least 12, and not more
+/// than leaves two thirds of the longest series for windows to slide over.
+pub fn default_lookback(longest: usize, season: usize, horizon: usize) -> usize {
+    let wished = (3 * season).max(2 * horizon).max(12);
+    wished.min(longest.saturating_sub(horizon) / 3).max(2)
+}
+
+/// The season of one series: `found` by test on the part that may be looked at, and what is `usual` for its frequency.
+#[derive(Debug, Clone, Copy)]
+pub struct Seasons {
+    found: usize,
+    usual: usize,
+}
+
+impl Seasons {
+    /// Takes `--season`, or looks for one in the first `known` observations.
+    pub fn of(series: &Series, panel: &Panel, typed: Option<u32>, known: usize) -> Self {
+        if let Some(m) = typed {
+            return Self { found: m as usize, usual: m as usize };
+        }
+        let candidates = panel.freq.season_candidates();
+        let y = &series.y[..known.min(series.y.len())];
+        let usual = candidates.iter().copied().find(|m| y.len() >= 2 * m).unwrap_or(1);
+        Self { found: detect_season(y, &candidates), usual }
+    }
+
+    /// The longest season any model may use.
+    pub fn longest(&self) -> usize {
+        self.found.max(self.usual)
+    }
+
+    /// The season that scaled errors divide by: what was found, whatever the model.
+    pub fn longest_found(&self) -> usize {
+        self.found
+    }
+
+    /// The season length that a model is fitted with: a model that is nothing without a season takes the usual one where none was found.
+    pub fn for_model(&self, spec: &ModelSpec) -> usize {
+        if self.found == 1 && spec.needs_season() { self.usual } else { self.found }
+    }
+}
+
+/// The series of a panel as the engine takes them, for one model.
+pub fn inputs<'a>(panel: &'a Panel, seasons: &[Seasons], spec: &ModelSpec) -> Vec<SeriesInput<'a>> {
+    let with = panel.series.iter().zip(seasons);
+    with.map(|(s, season)| SeriesInput { id: &s.id, y: &s.y, season: season.for_model(spec) }).collect()
+}
+
+/// Refuses a season that some series cannot have.
+pub fn check_season(panel: &Panel, typed: Option<u32>) -> Outcome {
+    let Some(m) = typed else { return Ok(()) };
+    match panel.series.iter().find(|s| s.y.len() < m as usize) {
+        Some(s) => Err(Failure::usage(format!(
+            "--season {m} is longer than series \"{}\", which has {} observations: lower it, or 1 for no season",
+            s.id,
+            s.y.len()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Warns of fallbacks and failed convergence; under `--strict` they are the run's failure.
+pub fn report_fallbacks(strict: bool, fallbacks: &[(String, String, String)], unconverged: &[(String, String)]) -> Outcome {
+    let mut texts: Vec<String> = fallbacks
+        .iter()
+        .map(|(id, model, why)| format!("series \"{id}\": naive stands in for {model}, which {why}"))
+        .chain(unconverged.iter().map(|(id, model)| format!("series \"{id}\": {model} did not converge")))
+        .collect();
+    if texts.is_empty() {
+        return Ok(());
+    }
+    if strict {
+        return Err(Failure::Numbers(texts));
+    }
+    let total = texts.len();
+    texts.truncate(5);
+    texts.iter().for_each(|t| tracing::warn!("{t}"));
+    if total > 5 {
+        tracing::warn!("... and {} more of these; see the column \"fallback\" of the result", total - 5);
+    }
+    Ok(())
+}
+
+/// Horizon argument shared by the verbs that take one.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct HorizonArg {
+    /// Steps to forecast.
+    #[arg(short = 'H', long, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub horizon: Option<u32>,
+}
+
+impl HorizonArg {
+    /// The horizon, which must be there.
+    pub fn get(self) -> Outcome<usize> {
+        self.horizon.map(|h| h as usize).ok_or_else(|| Failure::usage("-H/--horizon is missing: say how many steps to forecast, such as -H 12"))
+    }
+}

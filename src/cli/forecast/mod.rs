@@ -1,0 +1,46 @@
+//! `shoal forecast`.
+
+mod backtest;
+mod common;
+mod eval;
+mod predict;
+mod show;
+
+use super::failure::Outcome;
+use super::session::Session;
+use clap::{Args, Subcommand};
+
+/// Arguments of `shoal forecast`.
+#[derive(Debug, Args)]
+pub struct ForecastArgs {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Fit models to every series and forecast from its end.
+    ///
+    /// Writes one row per series, model and step: unique_id, ds, model, mean, then lo-/hi- per level and q per quantile.
+    #[command(after_help = predict::EXAMPLES)]
+    Predict(Box<predict::PredictArgs>),
+    /// Measure models by forecasting from earlier cutoffs (rolling origin).
+    ///
+    /// Writes one row of metrics per series, model and cutoff; --forecasts keeps the forecasts themselves.
+    #[command(after_help = backtest::EXAMPLES)]
+    Backtest(Box<backtest::BacktestArgs>),
+    /// Score models by the fixed train/validation/test protocol of the long-horizon benchmarks, or on M4.
+    ///
+    /// Writes one row of metrics per model and horizon.
+    #[command(after_help = eval::EXAMPLES)]
+    Eval(Box<eval::EvalArgs>),
+}
+
+/// Runs the verb.
+pub fn run(args: ForecastArgs, session: Session) -> Outcome {
+    match args.verb {
+        Verb::Predict(a) => predict::run(*a, session),
+        Verb::Backtest(a) => backtest::run(*a, session),
+        Verb::Eval(a) => eval::run(*a, session),
+    }
+}

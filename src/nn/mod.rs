@@ -1,0 +1,3 @@
+//! Building blocks of neural models that more than one subcommand uses.
+
+pub mod init;

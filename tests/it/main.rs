@@ -1,0 +1,9 @@
+//! The binary from outside: one module per subject, one binary so that polars is linked once.
+
+mod bad_input;
+mod forecast_anchors;
+mod forecast_backtest;
+mod forecast_eval;
+mod forecast_predict;
+mod frame;
+mod support;

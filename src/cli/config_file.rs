@@ -240,7 +240,12 @@ fn parse(path: &str, text: &str) -> Outcome<File> {
 
 /// The texts of one key: a list is one text where the option has a delimiter, else an occurrence each.
 fn values(path: &str, key: &str, value: &Value, takes_value: bool, joined: bool) -> Outcome<Vec<String>> {
-    let bad = || Failure::usage(format!("{path}: key \"{key}\" holds {value}, expected {}", if takes_value { "a value" } else { "true or false" }));
+    let bad = || {
+        Failure::usage(format!(
+            "{path}: key \"{key}\" holds {value}, expected {}",
+            if takes_value { "a value" } else { "true or false" }
+        ))
+    };
     let one = |v: &Value| match v {
         Value::String(s) => Ok(s.clone()),
         Value::Number(n) => Ok(n.to_string()),

@@ -41,7 +41,9 @@ pub fn man(args: ManArgs, mut command: Command) -> Outcome {
         let mut file = AtomicFile::create(dir.join(format!("{name}.1")))?;
         file.write_all(&page(command, &name)?)?;
         file.commit()?;
-        open.extend(command.get_subcommands().filter(|c| c.get_name() != "help").map(|c| (format!("{name}-{}", c.get_name()), c)));
+        open.extend(
+            command.get_subcommands().filter(|c| c.get_name() != "help").map(|c| (format!("{name}-{}", c.get_name()), c)),
+        );
     }
     Ok(())
 }

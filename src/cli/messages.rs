@@ -29,8 +29,12 @@ where
 
 /// Sends log lines up to `level` to stderr. A second call changes nothing.
 pub fn install(level: Level) {
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(false).event_format(Plain).finish();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .event_format(Plain)
+        .finish();
     // Only a test harness installs twice.
     let _ = tracing::subscriber::set_global_default(subscriber);
 }

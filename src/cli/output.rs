@@ -53,11 +53,6 @@ impl Output {
         Ok(Self { file, form, picture })
     }
 
-    /// Whether one JSON object was asked for.
-    pub fn wants_object(&self) -> bool {
-        self.form == Form::Object
-    }
-
     /// Whether a picture was asked for.
     pub fn wants_picture(&self) -> bool {
         self.picture.is_some()

@@ -82,7 +82,9 @@ pub fn check(session: &Session, args: &CheckArgs, rows: &[MetricRow]) -> Outcome
             let changes = compare(&baseline.cases, rows, args.tolerance);
             let bad = changes.iter().filter(|c| !c.ok).count();
             let column = |f: &dyn Fn(&crate::run::check::Change) -> f64| Values::Number(changes.iter().map(f).collect());
-            let text = |f: &dyn Fn(&crate::run::check::Change) -> String| Values::Text(changes.iter().map(|c| Arc::from(f(c))).collect());
+            let text = |f: &dyn Fn(&crate::run::check::Change) -> String| {
+                Values::Text(changes.iter().map(|c| Arc::from(f(c))).collect())
+            };
             let shown = Table::new()
                 .with("case", text(&|c| c.case.clone()))
                 .with("metric", text(&|c| c.metric.clone()))

@@ -27,8 +27,6 @@ pub struct Session {
     pub seed: u64,
     /// No summary and no warnings.
     pub quiet: bool,
-    /// How often -v was given.
-    pub verbose: u8,
     typed: Typed,
     started: String,
     inputs: Vec<InputRecord>,
@@ -56,7 +54,6 @@ impl Session {
         Ok(Self {
             seed: global.seed,
             quiet: global.quiet,
-            verbose: global.verbose,
             typed,
             started: timestamp(),
             inputs: Vec::new(),

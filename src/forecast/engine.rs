@@ -167,7 +167,12 @@ fn season_for(season: usize, n: usize) -> usize {
 }
 
 /// Refuses series that cannot be calibrated, naming the first.
-fn check_calibration(spec: &ModelSpec, series: &[SeriesInput<'_>], plan: &Plan, least: impl Fn(usize) -> usize) -> Result<(), EngineError> {
+fn check_calibration(
+    spec: &ModelSpec,
+    series: &[SeriesInput<'_>],
+    plan: &Plan,
+    least: impl Fn(usize) -> usize,
+) -> Result<(), EngineError> {
     let need = plan.intervals.calibration_need(plan.horizon);
     match series.iter().find(|s| least(s.y.len()) < need) {
         Some(s) => Err(EngineError::Series {
@@ -188,7 +193,12 @@ fn check_calibration(spec: &ModelSpec, series: &[SeriesInput<'_>], plan: &Plan, 
 /// # Errors
 /// A series with missing values or without any observation; one too short for the calibration asked for; a global model whose
 /// windows fit no series; interruption.
-pub fn predict_panel(spec: &ModelSpec, series: &[SeriesInput<'_>], plan: &Plan, observer: &dyn Observer) -> Result<Vec<SeriesForecast>, EngineError> {
+pub fn predict_panel(
+    spec: &ModelSpec,
+    series: &[SeriesInput<'_>],
+    plan: &Plan,
+    observer: &dyn Observer,
+) -> Result<Vec<SeriesForecast>, EngineError> {
     check_calibration(spec, series, plan, |n| n)?;
     if let ModelSpec::Linear(_) = spec {
         let histories: Vec<&[f64]> = series.iter().map(|s| s.y).collect();
@@ -227,7 +237,10 @@ pub fn backtest_panel(
         .map(|s| {
             rolling.cutoffs(s.y.len(), plan.horizon).ok_or_else(|| {
                 let need = rolling.need(plan.horizon);
-                named(s, format!("the cutoffs need at least {need} observations, found {} (lower --windows, --step or -H)", s.y.len()))
+                named(
+                    s,
+                    format!("the cutoffs need at least {need} observations, found {} (lower --windows, --step or -H)", s.y.len()),
+                )
             })
         })
         .collect::<Result<_, _>>()?;
@@ -290,10 +303,15 @@ pub fn backtest_panel(
     out
 }
 
+/// A mean forecast, and the reason if it is naive's.
+type MeanOrNaive = (Vec<f64>, Option<String>);
+
 /// A linear model over the panel, fitted on series standardised by their own training mean and standard deviation.
 struct Global {
     model: LinearModel,
     scales: Vec<(f64, f64)>,
+    /// Series without any variation: their forecast is their value, whatever the shared weights say.
+    constant: Vec<bool>,
 }
 
 /// (mean, population standard deviation) of a series; a standard deviation of 0 counts as 1.
@@ -311,6 +329,7 @@ impl Global {
             return Err(EngineError::Panel { model: spec.to_string(), why: "is not a model over the whole panel".into() });
         };
         let scales: Vec<(f64, f64)> = histories.iter().map(|y| standard_scale(y)).collect();
+        let constant = histories.iter().map(|y| y.windows(2).all(|w| w[0] == w[1])).collect();
         let scaled: Vec<Vec<f64>> =
             histories.iter().zip(&scales).map(|(y, (m, s))| y.iter().map(|v| (v - m) / s).collect()).collect();
         let views: Vec<&[f64]> = scaled.iter().map(Vec::as_slice).collect();
@@ -318,14 +337,18 @@ impl Global {
             model: spec.to_string(),
             why: format!("{e} (a window is lookback {} + horizon {}; lower -L or -H)", plan.lookback, plan.horizon),
         })?;
-        Ok(Self { model, scales })
+        Ok(Self { model, scales, constant })
     }
 
-    fn means(&self, histories: &[&[f64]], h: usize) -> Result<Vec<(Vec<f64>, Option<String>)>, FitError> {
+    /// The mean of every series by step, with the reason where naive stands in.
+    fn means(&self, histories: &[&[f64]], h: usize) -> Result<Vec<MeanOrNaive>, FitError> {
         histories
             .iter()
-            .zip(&self.scales)
-            .map(|(y, &(m, s))| {
+            .zip(self.scales.iter().zip(&self.constant))
+            .map(|(y, (&(m, s), &constant))| {
+                if constant {
+                    return Ok((naive::fit_naive(y)?.predict(h).mean, None));
+                }
                 let tail = &y[y.len().saturating_sub(self.model.lookback())..];
                 let scaled: Vec<f64> = tail.iter().map(|v| (v - m) / s).collect();
                 let (mean, why) = match self.model.predict(&scaled) {

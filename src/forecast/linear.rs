@@ -287,7 +287,8 @@ fn solve_normal(gram: &Mat<f64>, cross: &Mat<f64>) -> Result<(Mat<f64>, bool), F
             return Ok((unscale(llt.solve(&b)), false));
         }
     }
-    let eigen = a.self_adjoint_eigen(Side::Lower).map_err(|_| FitError::Numerical("no eigenvalues of the normal equations".into()))?;
+    let eigen =
+        a.self_adjoint_eigen(Side::Lower).map_err(|_| FitError::Numerical("no eigenvalues of the normal equations".into()))?;
     let (values, vectors) = (eigen.S().column_vector(), eigen.U());
     let cutoff = 1e-13 * values.iter().fold(0.0f64, |m, v| m.max(v.abs()));
     let projected = vectors.transpose() * &b;

@@ -56,8 +56,11 @@ pub fn evaluate(
     let forecasts = predict_panel(spec, train, plan, observer)?;
     let (mut scores, mut by_step) = (Scores::default(), vec![Scores::default(); plan.horizon]);
     for ((s, y), f) in train.iter().zip(truth).zip(&forecasts) {
-        let naive2 = naive::naive2(s.y, s.season, plan.horizon)
-            .map_err(|e| EngineError::Series { id: s.id.into(), model: "naive2".into(), why: e.to_string() })?;
+        let naive2 = naive::naive2(s.y, s.season, plan.horizon).map_err(|e| EngineError::Series {
+            id: s.id.into(),
+            model: "naive2".into(),
+            why: e.to_string(),
+        })?;
         let scale = TrainScale::new(s.y, s.season);
         scores.add(&Window { y, mean: &f.mean, scale, naive2: Some(&naive2), ..Window::default() });
         for (k, step) in by_step.iter_mut().enumerate() {

@@ -369,7 +369,8 @@ mod tests {
     fn undefined_is_none_never_nan() {
         let mut s = Scores::default();
         s.add(&Window { y: &[0.0, 0.0], mean: &[0.0, 0.0], ..Default::default() });
-        for m in [Metric::Mape, Metric::Mspe, Metric::Mase, Metric::Rmsse, Metric::Rse, Metric::Owa, Metric::Pinball, Metric::Wql] {
+        for m in [Metric::Mape, Metric::Mspe, Metric::Mase, Metric::Rmsse, Metric::Rse, Metric::Owa, Metric::Pinball, Metric::Wql]
+        {
             assert_eq!(s.columns(m)[0].1, None, "{m}");
         }
         assert_eq!(value(&s, Metric::Smape), 0.0);

@@ -202,7 +202,12 @@ pub fn window_count(rows: usize, l: usize, h: usize) -> usize {
 ///
 /// # Errors
 /// [`FitError::Spec`] when the split leaves no test window; what the linear fit reports; interruption is `Spec("interrupted")`.
-pub fn evaluate(spec: &ModelSpec, channels: &[&[f64]], cfg: &EvalConfig, observer: &dyn Observer) -> Result<EvalResult, FitError> {
+pub fn evaluate(
+    spec: &ModelSpec,
+    channels: &[&[f64]],
+    cfg: &EvalConfig,
+    observer: &dyn Observer,
+) -> Result<EvalResult, FitError> {
     let n = channels.first().map_or(0, |c| c.len());
     let (l, h) = (cfg.lookback, cfg.horizon);
     let parts = cfg.split.parts(n, l).map_err(FitError::Spec)?;

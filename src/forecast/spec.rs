@@ -216,7 +216,7 @@ impl ModelSpec {
             Self::Ses => ets::fit_ets(y, &EtsConfig::ses()),
             Self::Holt => ets::fit_ets(y, &EtsConfig::holt(false)),
             Self::HoltWinters => ets::fit_ets(y, &EtsConfig::holt_winters(season)),
-            Self::Ets(_, pattern) => ets::fit_ets(y, &EtsConfig { season, pattern: pattern.clone(), ..EtsConfig::auto(season) }),
+            Self::Ets(_, pattern) => ets::fit_ets(y, &EtsConfig { season, pattern: *pattern, ..EtsConfig::auto(season) }),
             Self::AutoEts => ets::fit_ets(y, &EtsConfig::auto(season)),
             Self::Theta(variant) => theta::fit_theta(y, season, *variant),
             Self::Arima(_, order) => arima::fit_arima(y, order, Constant::Auto),
@@ -247,8 +247,11 @@ mod tests {
 
     #[test]
     fn numbers_belong_to_the_parametrised_model_before_them() {
-        let names: Vec<String> =
-            parse_models("naive,arima:0,1,1,0,1,1,12,theta,tsb:0.1,0.2,arima:1,0,0").unwrap().iter().map(|m| m.to_string()).collect();
+        let names: Vec<String> = parse_models("naive,arima:0,1,1,0,1,1,12,theta,tsb:0.1,0.2,arima:1,0,0")
+            .unwrap()
+            .iter()
+            .map(|m| m.to_string())
+            .collect();
         assert_eq!(names, ["naive", "arima:0,1,1,0,1,1,12", "theta", "tsb:0.1,0.2", "arima:1,0,0"]);
     }
 

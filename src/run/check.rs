@@ -55,8 +55,18 @@ impl FromStr for Claim {
     type Err = String;
 
     fn from_str(s: &str) -> Result<Self, String> {
-        let bad = |why: &str| format!("assertion \"{s}\": {why} (write for example \"mse<=0.40\", \"nlinear.mae < 0.5\" or \"mse within 2% of 0.38\")");
-        let number = |t: &str| t.trim().parse::<f64>().ok().filter(|v| v.is_finite()).ok_or_else(|| bad(&format!("\"{}\" is not a number", t.trim())));
+        let bad = |why: &str| {
+            format!(
+                "assertion \"{s}\": {why} (write for example \"mse<=0.40\", \"nlinear.mae < 0.5\" or \"mse within 2% of 0.38\")"
+            )
+        };
+        let number = |t: &str| {
+            t.trim()
+                .parse::<f64>()
+                .ok()
+                .filter(|v| v.is_finite())
+                .ok_or_else(|| bad(&format!("\"{}\" is not a number", t.trim())))
+        };
         let (left, relation, value) = if let Some((left, rest)) = s.split_once(" within ") {
             let (share, value) = rest.split_once(" of ").ok_or_else(|| bad("\"of\" is missing"))?;
             let share = share.trim().strip_suffix('%').ok_or_else(|| bad("the tolerance needs a % sign"))?;
@@ -73,7 +83,8 @@ impl FromStr for Claim {
                 ("<", Relation::Less),
                 (">", Relation::Greater),
             ];
-            let found = ops.iter().filter_map(|(op, r)| s.find(op).map(|at| (at, *op, *r))).min_by_key(|(at, op, _)| (*at, 2 - op.len()));
+            let found =
+                ops.iter().filter_map(|(op, r)| s.find(op).map(|at| (at, *op, *r))).min_by_key(|(at, op, _)| (*at, 2 - op.len()));
             let (at, op, relation) = found.ok_or_else(|| bad("no comparison"))?;
             (&s[..at], relation, number(&s[at + op.len()..])?)
         };
@@ -92,8 +103,12 @@ impl FromStr for Claim {
 impl Claim {
     /// Whether any of the rows' columns has this metric; a claim about nothing is a mistake, not a success.
     pub fn validate(&self, metrics: &[String], models: &[String]) -> Result<(), String> {
-        if !metrics.iter().any(|m| *m == self.metric) {
-            return Err(format!("assertion \"{self}\": no metric \"{}\" here, expected one of {}", self.metric, metrics.join(", ")));
+        if !metrics.contains(&self.metric) {
+            return Err(format!(
+                "assertion \"{self}\": no metric \"{}\" here, expected one of {}",
+                self.metric,
+                metrics.join(", ")
+            ));
         }
         match &self.model {
             Some(m) if !models.contains(m) => {
@@ -221,7 +236,10 @@ mod tests {
     use super::*;
 
     fn row(model: &str, mse: Option<f64>) -> MetricRow {
-        MetricRow { keys: vec![("model".into(), model.into())], metrics: vec![("mse".into(), mse), ("coverage-99.5".into(), Some(1.0))] }
+        MetricRow {
+            keys: vec![("model".into(), model.into())],
+            metrics: vec![("mse".into(), mse), ("coverage-99.5".into(), Some(1.0))],
+        }
     }
 
     #[test]
@@ -251,9 +269,10 @@ mod tests {
         let old = [row("a", Some(1.0)), row("gone", Some(2.0))];
         let new = [row("a", Some(1.005)), row("new", None)];
         let bad = |t| compare(&old, &new, t).into_iter().filter(|c| !c.ok).map(|c| (c.case, c.metric)).collect::<Vec<_>>();
-        let expected: Vec<(String, String)> = [("new", "mse"), ("new", "coverage-99.5"), ("gone", "mse"), ("gone", "coverage-99.5")]
-            .map(|(c, m)| (format!("model={c}"), m.to_string()))
-            .into();
+        let expected: Vec<(String, String)> =
+            [("new", "mse"), ("new", "coverage-99.5"), ("gone", "mse"), ("gone", "coverage-99.5")]
+                .map(|(c, m)| (format!("model={c}"), m.to_string()))
+                .into();
         assert_eq!(bad(Tolerance::Relative(0.01)), expected);
         assert_eq!(bad(Tolerance::Absolute(0.001)).len(), 5);
         assert_eq!("1%".parse(), Ok(Tolerance::Relative(0.01)));

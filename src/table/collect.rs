@@ -118,6 +118,25 @@ impl Order {
         }
     }
 
+    /// The values of every group. Where groups stand in order, memory is given back as they are cut off the end.
+    fn split(&self, mut values: Vec<f64>) -> Vec<Vec<f64>> {
+        let groups = self.starts.len() - 1;
+        if self.rows.is_some() {
+            return (0..groups).map(|g| self.gather(g, &values)).collect();
+        }
+        let mut parts: Vec<Vec<f64>> = Vec::with_capacity(groups);
+        for g in (0..groups).rev() {
+            parts.push(values[self.starts[g]..].to_vec());
+            values.truncate(self.starts[g]);
+            // About a megabyte.
+            if values.capacity() - values.len() > 1 << 17 {
+                values.shrink_to_fit();
+            }
+        }
+        parts.reverse();
+        parts
+    }
+
     fn row(&self, g: usize, i: usize) -> usize {
         let at = self.starts[g] + i;
         self.rows.as_ref().map_or(at, |rows| rows[at] as usize)
@@ -198,8 +217,11 @@ fn place(parts: &[Part], row: usize) -> (String, usize) {
     parts.get(p).map_or_else(|| (String::new(), row + 1), |part| (part.file.clone(), part.rows.file_row(row - part.start)))
 }
 
-/// The series of all tables.
-pub(super) fn collect(tables: Vec<(Frame, Roles)>, sort: bool) -> Result<(Raw, Grids), BadInput> {
+/// Reads the values of the `i`th table, where they were left out at first.
+pub(super) type Values<'a> = dyn Fn(usize) -> Result<Vec<f64>, BadInput> + 'a;
+
+/// The series of all tables. Long tables may lack their values: then `values` gives them, after the stamps have been stored away.
+pub(super) fn collect(tables: Vec<(Frame, Roles)>, sort: bool, values: &Values<'_>) -> Result<(Raw, Grids), BadInput> {
     let Some((first, roles)) = tables.first() else { return Err(BadInput::new("input", "no file was given")) };
     let layout = roles.layout;
     for (other, r) in &tables[1..] {
@@ -237,19 +259,13 @@ pub(super) fn collect(tables: Vec<(Frame, Roles)>, sort: bool) -> Result<(Raw, G
         order: Order { starts: vec![0], rows: None },
         parts: Vec::new(),
     };
-    let mut kinds = Vec::new();
-    let tables: Vec<Table> = tables
-        .into_iter()
-        .map(|(frame, roles)| {
-            let start = raw.parts.last().map_or(0, |p| p.start);
-            let start = start + kinds.last().map_or(0, |(_, n): &(Option<TimeKind>, usize)| *n);
-            let table = Table::new(frame, roles);
-            kinds.push((table.times.as_ref().map(|t| t.1), table.len));
-            raw.parts.push(Part { file: table.file.clone(), rows: table.rows.clone(), start });
-            table
-        })
-        .collect();
-    let kinds: Vec<TimeKind> = kinds.into_iter().filter_map(|(k, _)| k).collect();
+    let tables: Vec<Table> = tables.into_iter().map(|(frame, roles)| Table::new(frame, roles)).collect();
+    let mut start = 0;
+    for table in &tables {
+        raw.parts.push(Part { file: table.file.clone(), rows: table.rows.clone(), start });
+        start += table.len;
+    }
+    let kinds: Vec<TimeKind> = tables.iter().filter_map(|t| t.times.as_ref().map(|t| t.1)).collect();
     if let Some(first) = kinds.first() {
         let integers = kinds.iter().filter(|k| **k == TimeKind::Integer).count();
         if integers > 0 && integers < kinds.len() {
@@ -258,10 +274,14 @@ pub(super) fn collect(tables: Vec<(Frame, Roles)>, sort: bool) -> Result<(Raw, G
         }
         raw.kind = if kinds.contains(&TimeKind::DateTime) { TimeKind::DateTime } else { *first };
     }
-    let grids = if layout == Layout::Long { long(&mut raw, tables, sort)? } else { wide(&mut raw, tables, sort)? };
+    let grids = if layout == Layout::Long { long(&mut raw, tables, sort, values)? } else { wide(&mut raw, tables, sort)? };
     if raw.kind == TimeKind::Integer
         && !raw.numbered
-        && grids.list.iter().filter_map(|g| g.last()).any(|t| (100_000_000..10_000_000_000_000_000_000u64).contains(&t.unsigned_abs()))
+        && grids
+            .list
+            .iter()
+            .filter_map(|g| g.last())
+            .any(|t| (100_000_000..10_000_000_000_000_000_000u64).contains(&t.unsigned_abs()))
     {
         raw.warnings.push(format!(
             "the time column {} holds integers as large as Unix times: if they are, use --time-format epoch-s, epoch-ms, epoch-us or epoch-ns",
@@ -303,7 +323,8 @@ impl Table {
                 _ => table.texts.push(column.name),
             }
         }
-        table.values.sort_by_key(|(name, _)| roles.targets.iter().position(|t| t == name));
+        let place: HashMap<&str, usize> = roles.targets.iter().enumerate().map(|(i, t)| (t.as_str(), i)).collect();
+        table.values.sort_by_key(|(name, _)| place.get(name.as_str()).copied());
         table
     }
 }
@@ -334,7 +355,11 @@ fn wide(raw: &mut Raw, tables: Vec<Table>, sort: bool) -> Result<Grids, BadInput
             raw.warnings.push(format!("{}: left out because they hold no numbers: {}", table.file, short_list(&table.texts)));
         }
         for (column, values) in table.values {
-            let id = if count.get(&column).is_some_and(|n| *n > 1) { format!("{}:{column}", stem(&table.file)) } else { column.clone() };
+            let id = if count.get(&column).is_some_and(|n| *n > 1) {
+                format!("{}:{column}", stem(&table.file))
+            } else {
+                column.clone()
+            };
             if used.insert(id.clone(), ()).is_some() {
                 let e = BadInput::new(&table.file, "two files of one name have this column").column(column);
                 return Err(e.remedy("rename one of the files"));
@@ -364,11 +389,11 @@ fn stem(file: &str) -> &str {
     name.split('.').next().filter(|s| !s.is_empty()).unwrap_or(name)
 }
 
-fn long(raw: &mut Raw, tables: Vec<Table>, sort: bool) -> Result<Grids, BadInput> {
+fn long(raw: &mut Raw, tables: Vec<Table>, sort: bool, values: &Values<'_>) -> Result<Grids, BadInput> {
     let target = raw.target_name.clone();
     let single = tables.len() == 1;
     let (mut codes, mut names): (Vec<u32>, Vec<Arc<str>>) = (Vec::new(), Vec::new());
-    let (mut times, mut y): (Vec<i64>, Vec<f64>) = (Vec::new(), Vec::new());
+    let (mut times, mut read): (Vec<i64>, Vec<Option<Vec<f64>>>) = (Vec::new(), Vec::new());
     let mut known: HashMap<Arc<str>, u32> = HashMap::new();
     let has_times = !raw.numbered;
     for table in tables {
@@ -377,10 +402,10 @@ fn long(raw: &mut Raw, tables: Vec<Table>, sort: bool) -> Result<Grids, BadInput
             let e = BadInput::new(&table.file, "found no series id, expected one").row(table.rows.file_row(at));
             return Err(e.column(&raw.id_name).remedy("fill it in or remove the row"));
         }
-        let values = table.values.into_iter().next().map(|v| v.1).unwrap_or_default();
+        read.push(table.values.into_iter().next().map(|v| v.1));
         let stamps = table.times.map(|t| t.0).unwrap_or_default();
         if single {
-            (codes, names, times, y) = (ids.codes, ids.dict, stamps, values);
+            (codes, names, times) = (ids.codes, ids.dict, stamps);
             break;
         }
         let mut translate = Vec::with_capacity(ids.dict.len());
@@ -394,25 +419,37 @@ fn long(raw: &mut Raw, tables: Vec<Table>, sort: bool) -> Result<Grids, BadInput
         }
         codes.extend(ids.codes.iter().map(|c| translate[*c as usize]));
         times.extend(stamps);
-        y.extend(values);
     }
     raw.order = Order::by_code(&codes, names.len());
     drop(codes);
     if sort && has_times {
         raw.order.sort(&times);
     }
-    for (group, name) in names.iter().enumerate() {
-        let y = raw.order.gather(group, &y);
-        raw.series.push(RawSeries { id: name.to_string(), grid: 0, y, group, column: target.clone() });
-    }
-    drop(y);
     let mut grids = Grids::default();
-    for (group, series) in raw.series.iter_mut().enumerate() {
-        series.grid = match (has_times, &raw.order.rows) {
-            (false, _) => grids.intern(&(1..=series.y.len() as i64).collect::<Vec<_>>()),
+    let numbers: Vec<usize> = (0..names.len())
+        .map(|group| match (has_times, &raw.order.rows) {
+            (false, _) => grids.intern(&(1..=raw.order.group(group).len() as i64).collect::<Vec<_>>()),
             (true, None) => grids.intern(&times[raw.order.group(group)]),
             (true, Some(_)) => grids.intern(&raw.order.gather(group, &times)),
-        };
+        })
+        .collect();
+    drop(times);
+    let mut y: Vec<f64> = Vec::new();
+    for (i, part) in read.into_iter().enumerate() {
+        let part = part.map_or_else(|| values(i), Ok)?;
+        if single {
+            y = part;
+        } else {
+            y.extend(part);
+        }
+    }
+    if y.len() != raw.order.starts.last().copied().unwrap_or(0) {
+        let file = raw.parts.first().map_or("", |p| p.file.as_str());
+        return Err(BadInput::new(file, "the column of values is shorter than the others").column(target));
+    }
+    let parts = raw.order.split(y).into_iter().enumerate();
+    for (((group, y), name), grid) in parts.zip(names).zip(numbers) {
+        raw.series.push(RawSeries { id: name.to_string(), grid, y, group, column: target.clone() });
     }
     Ok(grids)
 }
@@ -456,6 +493,8 @@ mod tests {
                 let got: Vec<usize> = (0..order.group(g).len()).map(|i| order.row(g, i)).collect();
                 prop_assert_eq!(&got, &want);
                 prop_assert_eq!(order.gather(g, &times), want.iter().map(|i| times[*i]).collect::<Vec<_>>());
+                let numbers: Vec<f64> = times.iter().map(|t| *t as f64).collect();
+                prop_assert_eq!(&order.split(numbers.clone())[g], &want.iter().map(|i| numbers[*i]).collect::<Vec<_>>());
             }
         }
     }

@@ -12,16 +12,18 @@ use super::frame::{Column, Frame, Missing, Preview, RowMap, Sink, check_names, p
 use super::records::{Dialect, QuoteError, Records, record_boundary};
 use super::source::Source;
 use super::time::detect;
-use super::{FrameOptions, Header, Plan, SAMPLE_ROWS};
+use super::{FrameOptions, Header, Plan, sample_rows};
 use rayon::prelude::*;
 use std::borrow::Cow;
 
 /// Bytes per chunk: large beside what joining costs, small beside a large file.
 const CHUNK: usize = 1 << 19;
+/// Bytes per chunk and column, at least: a chunk must hold many rows.
+const CHUNK_PER_COLUMN: usize = 512;
 
 /// Reads the whole source. `plan` says what each column is wanted as. See [`super::read_frame`] for the errors.
 pub(super) fn read(source: &Source, dialect: Dialect, options: &FrameOptions, plan: &Plan<'_>) -> Result<Frame, BadInput> {
-    read_chunks(source, dialect, options, plan, CHUNK)
+    read_chunks(source, dialect, options, plan, None)
 }
 
 fn read_chunks(
@@ -29,13 +31,13 @@ fn read_chunks(
     dialect: Dialect,
     options: &FrameOptions,
     plan: &Plan<'_>,
-    chunk: usize,
+    chunk: Option<usize>,
 ) -> Result<Frame, BadInput> {
     let file = source.name();
     let Ok(text) = std::str::from_utf8(source.bytes()) else { return Err(not_utf8(file, source.bytes(), dialect.delimiter)) };
     let head = read_header(file, text, dialect, options)?;
-    let previews = preview(&text[head.data_at..], dialect, &head.names);
-    let wants = plan(&previews)?;
+    let chunk = chunk.unwrap_or(CHUNK.max(head.names.len() * CHUNK_PER_COLUMN));
+    let wants = plan(&preview(&text[head.data_at..], dialect, &head.names))?;
     let mut reader = Reader {
         file,
         dialect,
@@ -134,7 +136,10 @@ fn read_header(file: &str, text: &str, dialect: Dialect, options: &FrameOptions)
             n => (1..=n).map(|i| format!("column_{i}")).collect(),
         };
         if options.header == Header::Auto {
-            warnings.push(format!("{file}: the first row holds numbers, so it was read as data; the columns are called {}", names.join(", ")));
+            warnings.push(format!(
+                "{file}: the first row holds numbers, so it was read as data; the columns are called {}",
+                names.join(", ")
+            ));
         }
         names
     };
@@ -145,8 +150,7 @@ fn read_header(file: &str, text: &str, dialect: Dialect, options: &FrameOptions)
 /// Whether the first row is data: every cell a number or a time stamp, and not the column numbers 0, 1, 2, ... or 1, 2, 3, ....
 fn is_data(cells: &[String], dialect: Dialect) -> bool {
     let number = |c: &str| parse_number(c, dialect.decimal_comma).is_some_and(f64::is_finite);
-    let counted =
-        |from: usize| cells.len() > 1 && cells.iter().enumerate().all(|(i, c)| *c == (i + from).to_string());
+    let counted = |from: usize| cells.len() > 1 && cells.iter().enumerate().all(|(i, c)| *c == (i + from).to_string());
     cells.iter().all(|c| number(c) || detect(std::iter::once(c.as_str())).is_some()) && !counted(0) && !counted(1)
 }
 
@@ -158,7 +162,7 @@ fn preview(data: &str, dialect: Dialect, names: &[String]) -> Vec<Preview> {
         .collect();
     let mut records = Records::new(data, dialect.delimiter);
     let mut fields = Vec::new();
-    for _ in 0..SAMPLE_ROWS {
+    for _ in 0..sample_rows(names.len()) {
         let Some(Ok(())) = records.next_into(&mut fields) else { break };
         for (i, p) in previews.iter_mut().enumerate() {
             let cell = fields.get(i).map(|f| f.trim().to_owned()).unwrap_or_default();
@@ -171,8 +175,12 @@ fn preview(data: &str, dialect: Dialect, names: &[String]) -> Vec<Preview> {
 
 fn quote_error(file: &str, row: usize, e: QuoteError) -> BadInput {
     let (what, remedy) = match e {
-        QuoteError::Unclosed(_) => ("a quoted field that starts here never ends", "close the quote, or double it if it is part of the text"),
-        QuoteError::AfterQuote(_) => ("found text after a closing quote, expected a delimiter", "double a quote that is part of the text"),
+        QuoteError::Unclosed(_) => {
+            ("a quoted field that starts here never ends", "close the quote, or double it if it is part of the text")
+        }
+        QuoteError::AfterQuote(_) => {
+            ("found text after a closing quote, expected a delimiter", "double a quote that is part of the text")
+        }
     };
     BadInput::new(file, what).row(row).remedy(remedy)
 }

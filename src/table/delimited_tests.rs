@@ -3,15 +3,15 @@ use super::*;
 use crate::table::time::Pattern;
 use proptest::prelude::*;
 
-fn read_text(text: &str, options: &FrameOptions, chunk: usize) -> Result<Frame, BadInput> {
+fn read_text(text: &str, options: &FrameOptions, chunk: Option<usize>) -> Result<Frame, BadInput> {
     let source = Source::from_bytes("t.csv", text.as_bytes().to_vec())?;
     let super::super::Content::Delimited(dialect) = source.content() else { panic!("not delimited") };
     read_chunks(&source, dialect, options, &plain_plan, chunk)
 }
 
 fn frame(text: &str) -> Result<Frame, BadInput> {
-    let whole = read_text(text, &FrameOptions::default(), CHUNK);
-    for chunk in [1, 7, 20] {
+    let whole = read_text(text, &FrameOptions::default(), None);
+    for chunk in [1, 7, 20].map(Some) {
         assert_eq!(show(&whole), show(&read_text(text, &FrameOptions::default(), chunk)), "{text}");
     }
     whole
@@ -67,8 +67,14 @@ fn bad_tables_say_where() {
             "a,b\n1,2\n3,4,5\n",
             "t.csv, row 3: found 3 fields, expected 2 fields (the delimiter is \",\"; quote a field that contains it)",
         ),
-        ("a,b\n1,2\n\n3\n", "t.csv, row 4: found 1 field, expected 2 fields (the delimiter is \",\"; quote a field that contains it)"),
-        ("a,b\n1,2\n\"3,4\n", "t.csv, row 3: a quoted field that starts here never ends (close the quote, or double it if it is part of the text)"),
+        (
+            "a,b\n1,2\n\n3\n",
+            "t.csv, row 4: found 1 field, expected 2 fields (the delimiter is \",\"; quote a field that contains it)",
+        ),
+        (
+            "a,b\n1,2\n\"3,4\n",
+            "t.csv, row 3: a quoted field that starts here never ends (close the quote, or double it if it is part of the text)",
+        ),
         (
             "a,b\n1,2\n3,n/a\n",
             "t.csv, row 3, column \"b\": found \"n/a\", expected a number (use --na \"n/a\" to read it as missing)",
@@ -101,9 +107,9 @@ fn a_first_row_of_data_is_no_header() {
     assert_eq!(f.rows.file_row(0), 1);
     assert_eq!(frame("0,1,2\n5,6,7\n").unwrap().columns[2].name, "2");
     let yes = FrameOptions { header: Header::Yes, ..FrameOptions::default() };
-    assert_eq!(read_text("1871\n5\n", &yes, CHUNK).unwrap().columns[0].name, "1871");
+    assert_eq!(read_text("1871\n5\n", &yes, None).unwrap().columns[0].name, "1871");
     let no = FrameOptions { header: Header::No, ..FrameOptions::default() };
-    assert_eq!(read_text("x\n5\n", &no, CHUNK).unwrap().len(), 2);
+    assert_eq!(read_text("x\n5\n", &no, None).unwrap().len(), 2);
 }
 
 #[test]
@@ -135,7 +141,7 @@ fn times_of_a_late_chunk_are_refused_with_their_row() {
     let source = Source::from_bytes("t.csv", text.into_bytes()).unwrap();
     let super::super::Content::Delimited(dialect) = source.content() else { panic!() };
     let plan = |_: &[Preview]| Ok(vec![Want::Time(Pattern::Iso), Want::Number]);
-    for chunk in [64, CHUNK] {
+    for chunk in [Some(64), None] {
         let e = read_chunks(&source, dialect, &FrameOptions::default(), &plan, chunk).unwrap_err();
         assert!(e.to_string().starts_with("t.csv, row 22, column \"ds\": found \"soon\", expected a time stamp"), "{e}");
     }
@@ -184,8 +190,8 @@ proptest! {
         }
         prop_assume!(!text.trim().is_empty());
         let options = FrameOptions { missing: Missing(vec!["-".into()]), header: Header::Yes };
-        let whole = read_text(&text, &options, CHUNK);
-        prop_assert_eq!(show(&whole), show(&read_text(&text, &options, chunk)), "{}", text);
+        let whole = read_text(&text, &options, None);
+        prop_assert_eq!(show(&whole), show(&read_text(&text, &options, Some(chunk))), "{}", text);
         // The csv crate is the judge of where cells begin and end; blank lines it drops are missing cells to us in a single column.
         if let Ok(frame) = &whole && width > 1 {
             let mut judge = csv::ReaderBuilder::new().delimiter(delimiter as u8).from_reader(text.as_bytes());

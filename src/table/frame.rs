@@ -215,11 +215,9 @@ impl Sink {
             Want::Number => Sink::Number(NumberSink { values: Vec::new(), any: false, may_be_text: false }),
             Want::NumberOrText => Sink::Number(NumberSink { values: Vec::new(), any: false, may_be_text: true }),
             Want::Text => Sink::Text(TextSink::new()),
-            Want::Time(pattern) => Sink::Time(TimeSink {
-                values: Vec::new(),
-                reader: TimeReader::new(pattern.clone()),
-                typed: None,
-            }),
+            Want::Time(pattern) => {
+                Sink::Time(TimeSink { values: Vec::new(), reader: TimeReader::new(pattern.clone()), typed: None })
+            }
             Want::Skip => Sink::Skip,
         }
     }
@@ -313,7 +311,12 @@ impl Sink {
     }
 
     /// The finished column. `place` says where cell `i` (0-based) stands, as (file row, text as found if known).
-    pub fn finish(self, file: &str, name: &str, row: &dyn Fn(usize) -> usize) -> Result<(Option<Data>, Option<String>), BadInput> {
+    pub fn finish(
+        self,
+        file: &str,
+        name: &str,
+        row: &dyn Fn(usize) -> usize,
+    ) -> Result<(Option<Data>, Option<String>), BadInput> {
         Ok(match self {
             Sink::Skip => (None, None),
             Sink::Number(s) => (Some(Data::Number(s.values)), None),
@@ -377,7 +380,8 @@ fn trim(cell: &str) -> &str {
 #[inline]
 fn short_decimal(cell: &str) -> Option<f64> {
     const TENS: [f64; 23] = [
-        1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
+        1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21,
+        1e22,
     ];
     let (negative, digits) = match cell.as_bytes() {
         [b'-', rest @ ..] => (true, rest),
@@ -520,7 +524,7 @@ mod tests {
         assert_eq!(fill(Want::Number, &["inf"]).unwrap_err().expected, "a finite number");
         assert_eq!(fill(Want::Number, &["1e999"]).unwrap_err().expected, "a finite number");
         assert!(fill(Want::Number, &["1,234.5"]).unwrap_err().remedy.unwrap().contains("thousands"));
-        assert_eq!(parse_number("3,14", true), Some(3.14));
+        assert_eq!(parse_number("3,25", true), Some(3.25));
         assert_eq!(parse_number("1.234,5", true), None);
     }
 

@@ -212,9 +212,8 @@ fn infer_anchor(series: &[&[i64]]) -> Option<Anchor> {
     if end {
         return Some(Anchor::End);
     }
-    let clamped = series.iter().flat_map(|s| s.iter()).all(|&t| {
-        date_of(t).is_some_and(|d| Some(d) == day_in_month(month_index(d), top))
-    });
+    let clamped =
+        series.iter().flat_map(|s| s.iter()).all(|&t| date_of(t).is_some_and(|d| Some(d) == day_in_month(month_index(d), top)));
     clamped.then_some(Anchor::Day(top))
 }
 
@@ -299,7 +298,7 @@ impl FromStr for Freq {
         let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let (number, unit) = text.split_at(split);
         let n: i64 = if number.is_empty() { 1 } else { number.parse().map_err(|_| bad())? };
-        if n < 1 || n > 1_000_000_000 {
+        if !(1..=1_000_000_000).contains(&n) {
             return Err(bad());
         }
         let step = |size: i64| n.checked_mul(size).map(Freq::Step).ok_or_else(bad);
@@ -466,9 +465,8 @@ mod tests {
         prop_oneof![
             (1i64..10_000_000).prop_map(|n| Freq::Step(n * 1000)),
             (1i64..20).prop_map(Freq::Business),
-            (1i64..30, 0usize..4, 1u32..=31).prop_map(|(n, a, d)| {
-                Freq::Months(n, [Anchor::Any, Anchor::Start, Anchor::End, Anchor::Day(d)][a])
-            }),
+            (1i64..30, 0usize..4, 1u32..=31)
+                .prop_map(|(n, a, d)| { Freq::Months(n, [Anchor::Any, Anchor::Start, Anchor::End, Anchor::Day(d)][a]) }),
             (1i64..100).prop_map(Freq::Integer),
         ]
     }

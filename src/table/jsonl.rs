@@ -4,7 +4,7 @@
 use super::error::BadInput;
 use super::frame::{Column, Frame, Missing, Preview, Refused, RowMap, Sink, check_names};
 use super::source::Source;
-use super::{FrameOptions, Plan, SAMPLE_ROWS};
+use super::{FrameOptions, Plan, sample_rows};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -19,13 +19,11 @@ pub(super) fn read_lines(source: &Source, options: &FrameOptions, plan: &Plan<'_
     };
     let mut keys = Keys::default();
     let mut rows = RowMap::default();
-    let mut count = 0;
-    for (number, line) in lines() {
+    for (count, (number, line)) in lines().enumerate() {
         // Blank lines before this one.
         let blank = number - 1 - count - rows.skipped.len();
         rows.skipped.extend(std::iter::repeat_n(count, blank));
         parse(line, &mut keys).map_err(|e| not_an_object(file, number, &e))?;
-        count += 1;
     }
     let mut table = Filler::new(file, &keys, options, plan)?;
     for (number, line) in lines() {
@@ -69,7 +67,9 @@ fn not_an_object(file: &str, row: usize, e: &serde_json::Error) -> BadInput {
         Some(end) => text[..end].to_owned(),
         None => text,
     };
-    BadInput::new(file, format!("{what}, expected a JSON object")).row(row).remedy("every line (or element) is one object such as {\"ds\":\"2020-01-31\",\"y\":1.5}")
+    BadInput::new(file, format!("{what}, expected a JSON object"))
+        .row(row)
+        .remedy("every line (or element) is one object such as {\"ds\":\"2020-01-31\",\"y\":1.5}")
 }
 
 /// Runs a seed over each element of an array, counting.
@@ -129,7 +129,7 @@ impl<'de> Visitor<'de> for &mut Keys {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut object = Map::new();
-        let keep = self.sample.len() < SAMPLE_ROWS;
+        let keep = self.sample.len() < sample_rows(self.names.len());
         let mut expected = 0;
         while let Some(i) = map.next_key_seed(KeySeed { names: &mut self.names, index: &mut self.index, expected })? {
             expected = i + 1;
@@ -215,7 +215,13 @@ impl<'a> Filler<'a> {
                     Some(Value::String(s)) => s.trim().to_owned(),
                     Some(v) => v.to_string(),
                 });
-                Preview { name: name.clone(), sample: sample.collect(), typed_time: false, unreadable: nested, lost_numbers: false }
+                Preview {
+                    name: name.clone(),
+                    sample: sample.collect(),
+                    typed_time: false,
+                    unreadable: nested,
+                    lost_numbers: false,
+                }
             })
             .collect();
         let sinks: Vec<Sink> = plan(&previews)?.iter().map(Sink::new).collect();
@@ -420,8 +426,13 @@ mod tests {
 
     #[test]
     fn faults_name_the_row() {
-        assert!(refused("{\"a\":1}\n\n{\"a\":}\n").starts_with("t.jsonl, row 3: expected value at character 6, expected a JSON object"));
-        assert!(refused("{\"a\":1}\n{\"a\":\"x\"}\n").starts_with("t.jsonl, row 2, column \"a\": found \"x\", expected a number"));
+        assert!(
+            refused("{\"a\":1}\n\n{\"a\":}\n")
+                .starts_with("t.jsonl, row 3: expected value at character 6, expected a JSON object")
+        );
+        assert!(
+            refused("{\"a\":1}\n{\"a\":\"x\"}\n").starts_with("t.jsonl, row 2, column \"a\": found \"x\", expected a number")
+        );
         assert!(refused("{\"a\":1}\n[1]\n").contains("row 2"));
         assert!(refused("{\"a\":1}\n{\"a\":1} x\n").contains("row 2"));
         assert!(refused("{\n\"a\":1\n}\n").contains("row 1"));

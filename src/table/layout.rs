@@ -4,6 +4,7 @@ use super::error::{BadInput, quoted, suggest_column};
 use super::frame::{Missing, Preview, Want, parse_number};
 use super::series::{Layout, ReadOptions};
 use super::time::{Pattern, detect};
+use std::collections::HashSet;
 
 /// The parts that the columns of one file play.
 #[derive(Debug, Clone)]
@@ -90,11 +91,7 @@ fn is_time_name(name: &str) -> bool {
 }
 
 /// The time column of a table whose user named none; `free` says which columns may be it.
-fn find_time<'a>(
-    columns: &'a [Preview],
-    options: &ReadOptions,
-    free: &dyn Fn(&str) -> bool,
-) -> Option<&'a Preview> {
+fn find_time<'a>(columns: &'a [Preview], options: &ReadOptions, free: &dyn Fn(&str) -> bool) -> Option<&'a Preview> {
     let candidates = || columns.iter().filter(|c| free(&c.name) && c.unreadable.is_none());
     if let Some(named) = candidates().find(|c| is_time_name(&c.name)) {
         return Some(named);
@@ -188,18 +185,27 @@ fn long_roles(file: &str, columns: &[Preview], options: &ReadOptions) -> Result<
         Some(name) => name,
         None => {
             let free = |c: &&Preview| {
-                Some(&c.name) != id.as_ref() && Some(&c.name) != time.as_ref() && usable(c) && holds(c, &options.na) == Holds::Numbers
+                Some(&c.name) != id.as_ref()
+                    && Some(&c.name) != time.as_ref()
+                    && usable(c)
+                    && holds(c, &options.na) == Holds::Numbers
             };
             let mut candidates = columns.iter().filter(free);
             match (candidates.next(), candidates.next()) {
                 (Some(only), None) => only.name.clone(),
                 (Some(_), Some(_)) => {
                     let e = BadInput::new(file, "several columns hold numbers, expected one column of values");
-                    return Err(e.remedy(format!("name it with --target-col; {}", suggest_column("", columns.iter().map(|c| c.name.as_str())))));
+                    return Err(e.remedy(format!(
+                        "name it with --target-col; {}",
+                        suggest_column("", columns.iter().map(|c| c.name.as_str()))
+                    )));
                 }
                 _ => {
                     let e = BadInput::new(file, "there is no column \"y\" of values");
-                    return Err(e.remedy(format!("name it with --target-col; {}", suggest_column("y", columns.iter().map(|c| c.name.as_str())))));
+                    return Err(e.remedy(format!(
+                        "name it with --target-col; {}",
+                        suggest_column("y", columns.iter().map(|c| c.name.as_str()))
+                    )));
                 }
             }
         }
@@ -224,14 +230,17 @@ fn wide_roles(file: &str, columns: &[Preview], options: &ReadOptions) -> Result<
     let is_time = |c: &Preview| Some(&c.name) == time.as_ref();
     let mut ignored = Vec::new();
     let targets: Vec<String> = if options.target_cols.is_empty() {
-        if let Some((c, found)) = columns.iter().filter(|c| c.lost_numbers && !is_time(c)).find_map(|c| Some((c, c.unreadable.as_ref()?))) {
+        if let Some((c, found)) =
+            columns.iter().filter(|c| c.lost_numbers && !is_time(c)).find_map(|c| Some((c, c.unreadable.as_ref()?)))
+        {
             let e = BadInput::new(file, format!("the column holds {found}")).column(&c.name);
             return Err(e.remedy("or choose other columns with --target-col"));
         }
         for c in columns.iter().filter(|c| !is_time(c) && (!usable(c) || holds(c, &options.na) == Holds::Text)) {
             ignored.push(c.name.clone());
         }
-        columns.iter().filter(|c| !is_time(c) && !ignored.contains(&c.name)).map(|c| c.name.clone()).collect()
+        let out: HashSet<&String> = ignored.iter().collect();
+        columns.iter().map(|c| &c.name).filter(|n| Some(*n) != time.as_ref() && !out.contains(n)).cloned().collect()
     } else {
         options.target_cols.clone()
     };
@@ -247,7 +256,8 @@ fn wide_roles(file: &str, columns: &[Preview], options: &ReadOptions) -> Result<
             None => e,
         });
     }
-    let value = |c: &Preview| match targets.contains(&c.name) {
+    let chosen: HashSet<&String> = targets.iter().collect();
+    let value = |c: &Preview| match chosen.contains(&c.name) {
         false => Want::Skip,
         // A named column must hold numbers; one without a cell so far may turn out to be text.
         true if options.target_cols.is_empty() && holds(c, &options.na) == Holds::Nothing => Want::NumberOrText,
@@ -262,7 +272,9 @@ fn distinct(file: &str, parts: &[Option<&str>]) -> Result<(), BadInput> {
     for (i, a) in parts.iter().enumerate() {
         if a.is_some() && parts[..i].contains(a) {
             let name = a.unwrap_or_default();
-            return Err(BadInput::new(file, "the column cannot play two parts: id, time and values are different columns").column(name));
+            return Err(
+                BadInput::new(file, "the column cannot play two parts: id, time and values are different columns").column(name)
+            );
         }
     }
     Ok(())

@@ -35,7 +35,9 @@ pub fn read_rows(source: &Source) -> Result<Vec<(String, Vec<f64>)>, BadInput> {
                 return Err(BadInput::new(file, "the series has no values").row(row));
             }
             match y.iter().position(|v| v.is_nan()) {
-                Some(k) => Err(BadInput::new(file, "a value is missing before the end of the series").row(row).column(rest[k].name.clone())),
+                Some(k) => Err(BadInput::new(file, "a value is missing before the end of the series")
+                    .row(row)
+                    .column(rest[k].name.clone())),
                 None => Ok((id.to_string(), y)),
             }
         })
@@ -55,7 +57,9 @@ pub fn read_npz_feature(file: &str, bytes: &[u8], name: &str) -> Result<Vec<(Str
     let (steps, channels, features) = match shape[..] {
         [t, c] => (t, c, 1),
         [t, c, f] if f > 0 => (t, c, f),
-        _ => return Err(BadInput::new(file, format!("array \"{name}\" has shape {shape:?}, expected (time, channels, features)"))),
+        _ => {
+            return Err(BadInput::new(file, format!("array \"{name}\" has shape {shape:?}, expected (time, channels, features)")));
+        }
     };
     if array.order() != npyz::Order::C {
         return Err(BadInput::new(file, format!("array \"{name}\" is in Fortran order, expected C order")));
@@ -73,7 +77,10 @@ pub fn read_npz_feature(file: &str, bytes: &[u8], name: &str) -> Result<Vec<(Str
         (0..channels).map(|c| (c.to_string(), (0..steps).map(|t| values[(t * channels + c) * features]).collect())).collect();
     for (c, y) in &series {
         if let Some(t) = y.iter().position(|v| !v.is_finite()) {
-            return Err(BadInput::new(file, format!("array \"{name}\", step {t}, channel {c}: found {}, expected a number", y[t])));
+            return Err(BadInput::new(
+                file,
+                format!("array \"{name}\", step {t}, channel {c}: found {}, expected a number", y[t]),
+            ));
         }
     }
     Ok(series)

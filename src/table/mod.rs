@@ -28,8 +28,10 @@ pub use write::{AtomicFile, Format, Table, Values, write_table};
 use frame::Missing;
 use serde::{Deserialize, Serialize};
 
-/// How many rows a column's kind is judged by before it is read.
-pub(crate) const SAMPLE_ROWS: usize = 100;
+/// How many rows the kinds of so many columns are judged by before they are read.
+pub(crate) fn sample_rows(columns: usize) -> usize {
+    (200_000 / columns.max(1)).clamp(20, 100)
+}
 
 /// Whether delimited text starts with a row of names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -4,10 +4,10 @@ use super::error::BadInput;
 use super::frame::{Column, Frame, Missing, Preview, Refused, RowMap, Sink, Want, check_names};
 use super::source::Source;
 use super::time::{DAY, MISSING, TimeKind};
-use super::{FrameOptions, Plan, SAMPLE_ROWS};
+use super::{FrameOptions, Plan, sample_rows};
 use polars::prelude::{
-    AnyValue, ArrowDataType, ArrowField, DataFrame, DataType, FileMetadataRef, ParquetReader, PolarsError, PolarsResult, SerReader,
-    Series, TimeUnit,
+    AnyValue, ArrowDataType, ArrowField, DataFrame, DataType, FileMetadataRef, ParquetReader, PolarsError, PolarsResult,
+    SerReader, Series, TimeUnit,
 };
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,7 +15,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Rows that are decoded at once.
-const SLICE: usize = 1 << 17;
+const SLICE: usize = 1 << 16;
 
 /// Reads a Parquet source. Rows are data rows, counted from 1. Errors as [`super::read_frame`].
 pub(super) fn read(source: &Source, options: &FrameOptions, plan: &Plan<'_>) -> Result<Frame, BadInput> {
@@ -67,7 +67,8 @@ pub(super) fn read(source: &Source, options: &FrameOptions, plan: &Plan<'_>) -> 
 }
 
 fn damaged(file: &str, why: &str) -> BadInput {
-    BadInput::new(file, format!("the Parquet file cannot be decoded: {why}")).remedy("if it is damaged or cut off, write or copy it again")
+    BadInput::new(file, format!("the Parquet file cannot be decoded: {why}"))
+        .remedy("if it is damaged or cut off, write or copy it again")
 }
 
 /// A Parquet file whose footer has been read.
@@ -155,7 +156,7 @@ fn previews(decoder: &Decoder<'_>) -> Result<Vec<Preview>, String> {
         }
     }
     let readable: Vec<usize> = (0..previews.len()).filter(|i| previews[*i].unreadable.is_none()).collect();
-    let frame = decoder.slice(0, SAMPLE_ROWS, &readable)?;
+    let frame = decoder.slice(0, sample_rows(readable.len()), &readable)?;
     for (i, column) in readable.into_iter().zip(frame.columns()) {
         // What is typed as time needs no sample.
         if !previews[i].typed_time {

@@ -99,7 +99,10 @@ fn faults_name_row_and_column() {
     assert!(refused(vec![ids(), stamps(TimeUnit::Milliseconds, None), inf]).contains("row 2, column \"y\": found \"inf\""));
     assert!(refused(vec![Series::new("y".into(), Vec::<f64>::new())]).contains("has no rows"));
     let bytes = Series::new("y".into(), [&b"1"[..], b"2", b"3"]);
-    assert!(refused(vec![ids(), stamps(TimeUnit::Milliseconds, None), bytes]).contains("column \"y\": the column holds bytes, expected numbers"));
+    assert!(
+        refused(vec![ids(), stamps(TimeUnit::Milliseconds, None), bytes])
+            .contains("column \"y\": the column holds bytes, expected numbers")
+    );
 }
 
 #[test]
@@ -109,7 +112,8 @@ fn many_rows_in_many_groups() {
     let id: Vec<String> = (0..n).map(|i| format!("series {}", i / 777)).collect();
     for group in [None, Some(10_000), Some(SLICE + 1)] {
         let columns = vec![Series::new("id".into(), &id), Series::new("y".into(), &y)];
-        let f = read_frame(&source(file_in(columns, group, ParquetCompression::Snappy)), &FrameOptions::default(), &plain_plan).unwrap();
+        let f = read_frame(&source(file_in(columns, group, ParquetCompression::Snappy)), &FrameOptions::default(), &plain_plan)
+            .unwrap();
         assert!(matches!(&f.columns[1].data, Data::Number(v) if *v == y));
         let Data::Text(t) = &f.columns[0].data else { panic!() };
         assert!(id.iter().enumerate().all(|(i, id)| t.get(i) == Some(id)));

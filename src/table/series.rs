@@ -2,11 +2,11 @@
 
 use super::collect::{Grids, Raw, collect};
 use super::error::{BadInput, quoted};
-use super::frame::Missing;
+use super::frame::{Data, Missing, Want};
 use super::freq::Freq;
 use super::layout::roles;
 use super::regular::{Flaw, check_order, check_steps, full_grid, impute};
-use super::source::Source;
+use super::source::{Content, Source};
 use super::time::{DAY, TimeKind, format_time};
 use super::{FrameOptions, Header, read_frame};
 use serde::{Deserialize, Serialize};
@@ -112,8 +112,8 @@ const GRID_LIMIT: usize = 200;
 /// the same name, the series are called `file:channel`. Rules:
 ///
 /// - Without a time column, rows are numbered from 1.
-/// - In the wide layout a column is a channel if at least half of its first 100 cells that are not empty are numbers; a cell further
-///   down that is none is an error. Other columns are left out with a warning.
+/// - In the wide layout a column is a channel if at least half of its first 100 cells (20 in a table of thousands of columns) that are not
+///   empty are numbers; a cell further down that is none is an error. Other columns are left out with a warning.
 /// - Missing values at the start of a series are left out with its stamps (a series may start late). Missing values later, and
 ///   missing stamps, are errors unless `impute` fills them; `allow_gaps` takes the rows as consecutive instead.
 /// - A column without any value is left out in the wide layout and an error in the long one.
@@ -125,9 +125,14 @@ pub fn read_panel(sources: &[Source], options: &ReadOptions) -> Result<Panel, Ba
     let mut tables = Vec::with_capacity(sources.len());
     for source in sources {
         let chosen = RefCell::new(None);
+        // Parquet is stored by columns: the values of a long table are read when its stamps are stored away, which saves memory.
+        let later = source.content() == Content::Parquet;
         let frame = read_frame(source, &frame_options, &|columns| {
             let roles = roles(source.name(), columns, options)?;
-            let wants = roles.wants.clone();
+            let mut wants = roles.wants.clone();
+            if later && roles.layout == Layout::Long && (roles.id.is_some() || roles.time.is_some()) {
+                wants.iter_mut().filter(|w| **w == Want::Number).for_each(|w| *w = Want::Skip);
+            }
             *chosen.borrow_mut() = Some(roles);
             Ok(wants)
         })?;
@@ -135,7 +140,18 @@ pub fn read_panel(sources: &[Source], options: &ReadOptions) -> Result<Panel, Ba
             tables.push((frame, roles));
         }
     }
-    let (raw, grids) = collect(tables, options.sort)?;
+    let values = |i: usize| {
+        let source = &sources[i];
+        let frame = read_frame(source, &frame_options, &|columns| {
+            let wants = roles(source.name(), columns, options)?.wants;
+            Ok(wants.into_iter().map(|w| if w == Want::Number { w } else { Want::Skip }).collect())
+        })?;
+        match frame.columns.into_iter().next().map(|c| c.data) {
+            Some(Data::Number(values)) => Ok(values),
+            _ => Err(BadInput::new(source.name(), "there is no column of values")),
+        }
+    };
+    let (raw, grids) = collect(tables, options.sort, &values)?;
     finish(raw, grids, options)
 }
 
@@ -215,7 +231,9 @@ fn finish(mut raw: Raw, mut grids: Grids, options: &ReadOptions) -> Result<Panel
     if let [(first, n), ..] = late.as_slice() {
         raw.warnings.push(match late.len() {
             1 => format!("series {} starts with {n} missing values, which were left out", quoted(first)),
-            k => format!("{k} series start with missing values, which were left out (the first is {}, {n} values)", quoted(first)),
+            k => {
+                format!("{k} series start with missing values, which were left out (the first is {}, {n} values)", quoted(first))
+            }
         });
     }
     if !empty.is_empty() {
@@ -268,10 +286,15 @@ fn frequency(raw: &Raw, grids: &Grids, options: &ReadOptions) -> Result<Freq, Ba
                 false => format!("the time column {} holds integers", quoted(&raw.time_name)),
             };
             let e = BadInput::new(file(), format!("{what}, the frequency {freq} needs dates"));
-            Err(e.remedy("leave --freq out and give the season length with --season, or say what the integers are with --time-format"))
+            Err(e.remedy(
+                "leave --freq out and give the season length with --season, or say what the integers are with --time-format",
+            ))
         }
         (Some(Freq::Integer(n)), _) => {
-            let e = BadInput::new(file(), format!("the time column {} holds dates, the frequency {n} has no unit", quoted(&raw.time_name)));
+            let e = BadInput::new(
+                file(),
+                format!("the time column {} holds dates, the frequency {n} has no unit", quoted(&raw.time_name)),
+            );
             Err(e.remedy("give --freq a unit such as d or h"))
         }
         (Some(freq), _) => Ok(freq.anchored(&all)),
@@ -296,13 +319,16 @@ fn stamp_error(raw: &Raw, grids: &Grids, s: usize, skip: usize, flaw: Flaw, freq
         Flaw::Unsorted(_) => (format!("{here} comes after {before}, expected ascending time stamps"), "use --sort".to_owned()),
         Flaw::Duplicate(_) => {
             let remedy = match raw.layout {
-                Layout::Long if raw.numbered_ids => "remove one of them; if there are several series, name their column with --id-col",
+                Layout::Long if raw.numbered_ids => {
+                    "remove one of them; if there are several series, name their column with --id-col"
+                }
                 _ => "remove one of them",
             };
             (format!("the time stamp {here} is there twice"), remedy.to_owned())
         }
         Flaw::Gap { here: missing, total, places, .. } => {
-            let all = if places > 1 { format!("; {} are missing in {places} places in all", plural(total)) } else { String::new() };
+            let all =
+                if places > 1 { format!("; {} are missing in {places} places in all", plural(total)) } else { String::new() };
             let verb = if missing == 1 { "is" } else { "are" };
             (
                 format!("{} of {freq} {verb} missing between {before} and {here}{all}", plural(missing)),

@@ -132,8 +132,14 @@ fn text_in_a_number_column_is_named() {
 
 #[test]
 fn bad_time_stamps() {
-    assert!(refused("date,y\nsoon,1\nlater,2\n").contains("column \"date\": found \"soon\", expected a time stamp such as 2020-01-31"));
-    assert!(refused("date,y\n2020-01-01,1\n2020-13-01,2\n").contains("row 3, column \"date\": found \"2020-13-01\", expected a time stamp"));
+    assert!(
+        refused("date,y\nsoon,1\nlater,2\n")
+            .contains("column \"date\": found \"soon\", expected a time stamp such as 2020-01-31")
+    );
+    assert!(
+        refused("date,y\n2020-01-01,1\n2020-13-01,2\n")
+            .contains("row 3, column \"date\": found \"2020-13-01\", expected a time stamp")
+    );
     assert!(refused("date,y\n2020-01-01,1\n,2\n").contains("row 3, column \"date\": found no time stamp"));
     assert_eq!(
         refused("date,y\n1/2/2020,1\n2/2/2020,2\n"),
@@ -162,7 +168,10 @@ fn disorder_is_named_by_rows() {
     );
     let sort = ReadOptions { sort: true, ..ReadOptions::default() };
     let p = panel_with(unsorted, &sort).unwrap();
-    assert_eq!((p.series[0].y.as_slice(), stamps(&p, 0)), (&[1.0, 2.0, 3.0][..], vec!["2020-01-01".into(), "2020-01-02".into(), "2020-01-03".into()]));
+    assert_eq!(
+        (p.series[0].y.as_slice(), stamps(&p, 0)),
+        (&[1.0, 2.0, 3.0][..], vec!["2020-01-01".into(), "2020-01-02".into(), "2020-01-03".into()])
+    );
     let duplicate = "date,y\n2020-01-01,1\n2020-01-02,2\n2020-01-02,3\n";
     assert_eq!(
         refused(duplicate),
@@ -215,7 +224,10 @@ fn missing_values_at_the_start_inside_and_at_the_end() {
     assert_eq!(ids(&p), ["a"]);
     assert!(p.warnings[0].contains("every value is missing: \"b\""));
     assert!(refused("date,a\n2020-01-01,\n2020-01-02,\n").contains("every value is missing"));
-    assert!(refused("unique_id,ds,y\na,2020-01-01,1\na,2020-01-02,1\nb,2020-01-01,\n").contains("row 4, column \"y\": series \"b\": every value is missing"));
+    assert!(
+        refused("unique_id,ds,y\na,2020-01-01,1\na,2020-01-02,1\nb,2020-01-01,\n")
+            .contains("row 4, column \"y\": series \"b\": every value is missing")
+    );
 }
 
 #[test]
@@ -231,10 +243,13 @@ fn several_files() {
     assert_eq!((p.series[0].y.as_slice(), p.series[1].y.as_slice()), (&[1.0, 2.0][..], &[5.0, 6.0][..]));
     let e = read(&[("1.csv", one), ("2.csv", one)]).unwrap_err();
     assert_eq!(e.to_string().split(',').next(), Some("2.csv"));
-    let p = read(&[("x/1.csv", "date,y\n2020-01-01,1\n2020-01-02,2\n"), ("2.csv", "date,y\n2020-01-01,3\n2020-01-02,4\n")]).unwrap();
+    let p =
+        read(&[("x/1.csv", "date,y\n2020-01-01,1\n2020-01-02,2\n"), ("2.csv", "date,y\n2020-01-01,3\n2020-01-02,4\n")]).unwrap();
     assert_eq!(ids(&p), ["1:y", "2:y"]);
     let wide = "date,v\n2020-01-01,1\n";
-    assert!(read(&[("1.csv", one), ("2.csv", wide)]).unwrap_err().to_string().contains("2.csv: the table is wide, 1.csv is long"));
+    assert!(
+        read(&[("1.csv", one), ("2.csv", wide)]).unwrap_err().to_string().contains("2.csv: the table is wide, 1.csv is long")
+    );
     assert!(read_panel(&[], &ReadOptions::default()).is_err());
 }
 

@@ -114,7 +114,10 @@ fn unpack(name: &str, raw: &[u8]) -> Result<Option<Vec<u8>>, BadInput> {
         return Ok(None);
     };
     result.map_err(|e| {
-        let e = BadInput::new(name, format!("the {kind} data are damaged or cut off after {} unpacked bytes: {}", out.len(), plain(&e)));
+        let e = BadInput::new(
+            name,
+            format!("the {kind} data are damaged or cut off after {} unpacked bytes: {}", out.len(), plain(&e)),
+        );
         e.remedy("copy the file again")
     })?;
     Ok(Some(out))
@@ -183,7 +186,10 @@ mod tests {
         assert!(refused(b"\xFF\xFEa\0,\0").contains("UTF-16"));
         assert!(refused(b"\x7FELF\x02\0\0").contains("zero byte at byte 6"));
         let e = Source::open("/no/such/file.csv").unwrap_err().to_string();
-        assert_eq!(e, "/no/such/file.csv: cannot read it: no such file or directory (check the path; - reads from standard input)");
+        assert_eq!(
+            e,
+            "/no/such/file.csv: cannot read it: no such file or directory (check the path; - reads from standard input)"
+        );
         assert!(Source::open("/").unwrap_err().to_string().contains("directory"));
     }
 

@@ -2,9 +2,7 @@
 
 use super::error::{BadInput, quoted};
 use super::time::{DAY, MISSING, TimeKind, format_time, write_time};
-use polars::prelude::{
-    Column, DataFrame, DataType, IntoSeries, NamedFrom, ParquetWriter, Series, TimeUnit,
-};
+use polars::prelude::{Column, DataFrame, DataType, IntoSeries, NamedFrom, ParquetWriter, Series, TimeUnit};
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Write as _};
 use std::fs::File;
@@ -431,7 +429,8 @@ impl AtomicFile {
         let name = path.display().to_string();
         let failed = |e: io::Error| {
             let text = e.to_string().to_lowercase();
-            let text = text.split(" (os error").next().unwrap_or_default().split(" at path ").next().unwrap_or_default().to_owned();
+            let text =
+                text.split(" (os error").next().unwrap_or_default().split(" at path ").next().unwrap_or_default().to_owned();
             BadInput::new(&name, format!("cannot write it: {text}")).remedy("check the path given to --output")
         };
         // A link stays, what it points to is replaced.

@@ -97,7 +97,9 @@ fn a_refused_run_leaves_nothing_behind() {
 
 #[test]
 fn help_and_version_are_no_errors() {
-    for line in ["--help", "--version", "forecast --help", "forecast predict --help", "forecast predict -h", "forecast eval --help"] {
+    for line in
+        ["--help", "--version", "forecast --help", "forecast predict --help", "forecast predict -h", "forecast eval --help"]
+    {
         let (code, out, err) = run(line);
         assert!(code == 0 && !out.is_empty() && err.is_empty(), "{line}: {err}");
     }

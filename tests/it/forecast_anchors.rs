@@ -60,7 +60,9 @@ fn arima_reaches_the_optimum() {
     }
     assert!((num(&fit[0], "sigma2") / 0.001_348_10 - 1.0).abs() < 1e-3, "{fit:?}");
     assert!((num(&fit[0], "aicc") + 483.203997).abs() < 2e-3, "{fit:?}");
-    for (got, want) in means("forecast predict -m arima:0,1,1,0,1,1,12 -H 3", log_air()).iter().zip([6.110186, 6.053775, 6.171714]) {
+    for (got, want) in
+        means("forecast predict -m arima:0,1,1,0,1,1,12 -H 3", log_air()).iter().zip([6.110186, 6.053775, 6.171714])
+    {
         assert!((got - want).abs() < 1e-4, "{got} against {want}");
     }
     let nile = std::fs::read_to_string(testdata("classic/nile.csv")).unwrap();

@@ -14,7 +14,10 @@ fn expect(line: &str, anchors: &[(&str, f64, f64)]) {
     for ((model, mse, mae), (name, want_mse, want_mae)) in got.iter().zip(anchors) {
         assert_eq!(model, name);
         let tol = if name.contains("naive") { 1e-6 } else { 1e-4 };
-        assert!((mse - want_mse).abs() <= tol && (mae - want_mae).abs() <= tol, "{line}\n{name}: {mse}/{mae}, expected {want_mse}/{want_mae}");
+        assert!(
+            (mse - want_mse).abs() <= tol && (mae - want_mae).abs() <= tol,
+            "{line}\n{name}: {mse}/{mae}, expected {want_mse}/{want_mae}"
+        );
     }
 }
 
@@ -41,7 +44,12 @@ fn etth1() {
     );
     expect(
         &format!("forecast eval {f} --preset etth1 -m naive,linear,nlinear,dlinear -L 336 -H 96 -q"),
-        &[("naive", 1.294371, 0.713181), ("linear", 0.370235, 0.391538), ("nlinear", 0.370199, 0.391506), ("dlinear", 0.370235, 0.391538)],
+        &[
+            ("naive", 1.294371, 0.713181),
+            ("linear", 0.370235, 0.391538),
+            ("nlinear", 0.370199, 0.391506),
+            ("dlinear", 0.370235, 0.391538),
+        ],
     );
     // H = 720 of the published comparison: nlinear 0.4697.
     let got = scores(&format!("forecast eval {f} --preset etth1 -m nlinear -H 720 -q"));
@@ -129,7 +137,9 @@ fn a_custom_table_and_the_synthetic_stand_in() {
         csv += &format!("{day},{},{},{}\n", t % 7, (t * t) % 11, t);
     }
     let f = write(&dir, "mine.csv", csv);
-    let got = rows(&ok(&format!("forecast eval {f} -m naive,seasonal-naive,rlinear -L 14 -H 7 --metrics mse,mae,rmse,mape,mspe,smape,mase,rmsse,rse -q")));
+    let got = rows(&ok(&format!(
+        "forecast eval {f} -m naive,seasonal-naive,rlinear -L 14 -H 7 --metrics mse,mae,rmse,mape,mspe,smape,mase,rmsse,rse -q"
+    )));
     assert_eq!(got.len(), 3);
     assert_eq!(got[0]["dataset"], "mine");
     assert!(num(&got[0], "rmse") - num(&got[0], "mse").sqrt() < 1e-12);
@@ -143,7 +153,10 @@ fn a_custom_table_and_the_synthetic_stand_in() {
 #[test]
 fn m4_files() {
     let dir = temp();
-    let (mut train, mut test) = (String::from("V1,V2,V3,V4,V5,V6,V7,V8,V9,V10,V11,V12,V13,V14,V15,V16,V17,V18\n"), String::from("V1,V2,V3,V4,V5,V6,V7\n"));
+    let (mut train, mut test) = (
+        String::from("V1,V2,V3,V4,V5,V6,V7,V8,V9,V10,V11,V12,V13,V14,V15,V16,V17,V18\n"),
+        String::from("V1,V2,V3,V4,V5,V6,V7\n"),
+    );
     for s in 1..=3 {
         let y: Vec<i32> = (0..17 + 6).map(|t| 100 + 10 * s + t * s + (t * t) % 5).collect();
         // Ragged: the second series ends earlier.

@@ -11,7 +11,10 @@ fn the_pipeline_of_the_readme() {
     let out = ok_with("forecast predict -m auto-ets -H 12 --level 80,95 -q", air(144));
     let mut lines = out.lines();
     assert_eq!(lines.next(), Some("unique_id,ds,model,mean,lo-80,hi-80,lo-95,hi-95"));
-    assert!(lines.next().is_some_and(|l| l.starts_with("1.0,1961-01-31,auto-ets,") || l.starts_with("AirPassengers,1961-01-31,")), "{out}");
+    assert!(
+        lines.next().is_some_and(|l| l.starts_with("1.0,1961-01-31,auto-ets,") || l.starts_with("AirPassengers,1961-01-31,")),
+        "{out}"
+    );
     assert_eq!(out.lines().count(), 13);
     for r in rows(&out) {
         let v = ["lo-95", "lo-80", "mean", "hi-80", "hi-95"].map(|c| num(&r, c));
@@ -44,8 +47,11 @@ fn parquet_in_and_out() {
     ok(&format!("forecast predict {csv} -m ets:AAA,naive -H 6 --level 90 -o {} -q", parquet.display()));
     let text = ok(&format!("forecast predict {csv} -m ets:AAA,naive -H 6 --level 90 -q"));
     // A forecast table is itself a long table: read it back as data.
-    let back = ok(&format!("forecast predict {} -m naive --time-col ds --id-col model --target-col mean -H 1 --season 1 -q", parquet.display()));
-    let last = rows(&text).into_iter().filter(|r| r["model"] == "naive").next_back().unwrap();
+    let back = ok(&format!(
+        "forecast predict {} -m naive --time-col ds --id-col model --target-col mean -H 1 --season 1 -q",
+        parquet.display()
+    ));
+    let last = rows(&text).into_iter().rfind(|r| r["model"] == "naive").unwrap();
     let got = rows(&back).into_iter().find(|r| r["unique_id"] == "naive").unwrap();
     assert_eq!(num(&got, "mean"), num(&last, "mean"));
     assert_eq!(got["ds"], "1961-07-31");

@@ -13,8 +13,10 @@ fn formats_and_compression_are_told_by_content() {
     let semicolons = format!("\u{feff}{}", csv.replace(',', ";").replace('\n', "\r\n"));
     let tabs: String =
         csv.lines().map(|l| l.split(',').map(|c| format!("\"{c}\"")).collect::<Vec<_>>().join("\t") + "\n").collect();
-    let json: String =
-        rows(&csv).iter().map(|r| format!("{{\"y\": {}, \"unique_id\": \"{}\", \"ds\": \"{}\"}}\n", r["y"], r["unique_id"], r["ds"])).collect();
+    let json: String = rows(&csv)
+        .iter()
+        .map(|r| format!("{{\"y\": {}, \"unique_id\": \"{}\", \"ds\": \"{}\"}}\n", r["y"], r["unique_id"], r["ds"]))
+        .collect();
     let zst = zstd::encode_all(csv.as_bytes(), 3).unwrap();
     let files: Vec<(&str, Vec<u8>)> = vec![
         ("a", gz.finish().unwrap()),
@@ -63,13 +65,15 @@ fn a_run_repeats_byte_for_byte_from_its_manifest() {
         let input = if verb.starts_with("eval") { format!("{data} --layout long") } else { data.clone() };
         let out = ok(&format!("forecast {verb} {input} --run-dir {} -q --threads 1 --force", first.display()));
         let verb = verb.split(' ').next().unwrap();
-        let again = ok(&format!("forecast {verb} --config {}/manifest.json --run-dir {} -q --force", first.display(), second.display()));
+        let again =
+            ok(&format!("forecast {verb} --config {}/manifest.json --run-dir {} -q --force", first.display(), second.display()));
         assert_eq!(out, again);
         for f in files {
             assert!(std::fs::read(first.join(f)).unwrap() == std::fs::read(second.join(f)).unwrap(), "{f} differs");
         }
         let manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(first.join("manifest.json")).unwrap()).unwrap();
-        for key in ["shoal", "command", "arguments", "config", "seed", "device", "dtype", "threads", "inputs", "started", "ended"] {
+        for key in ["shoal", "command", "arguments", "config", "seed", "device", "dtype", "threads", "inputs", "started", "ended"]
+        {
             assert!(!manifest[key].is_null(), "{key}");
         }
         assert_eq!(manifest["inputs"][0]["sha256"].as_str().map(str::len), Some(64));
@@ -163,5 +167,8 @@ fn several_tables_are_one_panel() {
     let nile = testdata("classic/nile.csv");
     let sunspots = testdata("classic/sunspots.csv");
     let got = rows(&ok(&format!("forecast predict {nile} {sunspots} -m naive -H 1 --season 1 -q")));
-    assert_eq!(got.iter().map(|r| (r["unique_id"].as_str(), r["ds"].as_str())).collect::<Vec<_>>(), [("volume", "1971"), ("SUNACTIVITY", "2009")]);
+    assert_eq!(
+        got.iter().map(|r| (r["unique_id"].as_str(), r["ds"].as_str())).collect::<Vec<_>>(),
+        [("volume", "1971"), ("SUNACTIVITY", "2009")]
+    );
 }

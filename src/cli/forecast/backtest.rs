@@ -176,7 +176,10 @@ pub fn run(args: BacktestArgs, mut session: Session) -> Outcome {
             config.lookback = Some(lookback);
         }
         let plan = Plan { horizon, lookback, intervals: config.intervals.clone() };
-        runs.push(ModelRun { spec: spec.clone(), forecasts: backtest_panel(spec, &series, &plan, &rolling, session.observer())? });
+        runs.push(ModelRun {
+            spec: spec.clone(),
+            forecasts: backtest_panel(spec, &series, &plan, &rolling, session.observer())?,
+        });
     }
     let fallbacks: Vec<(String, String, String)> = runs
         .iter()
@@ -279,7 +282,13 @@ struct Scored<'a> {
 }
 
 impl<'a> Scored<'a> {
-    fn new(panel: &'a Panel, runs: &[ModelRun], seasons: &[Seasons], config: &BacktestConfig, metrics: &[Metric]) -> Outcome<Self> {
+    fn new(
+        panel: &'a Panel,
+        runs: &[ModelRun],
+        seasons: &[Seasons],
+        config: &BacktestConfig,
+        metrics: &[Metric],
+    ) -> Outcome<Self> {
         let wants_naive2 = metrics.contains(&Metric::Owa);
         let levels = &config.intervals.levels;
         let probabilities = config.intervals.probabilities();
@@ -421,7 +430,12 @@ fn forecast_table(panel: &Panel, runs: &[ModelRun], config: &BacktestConfig) -> 
 
 /// The models side by side, on stderr.
 fn summary(session: &Session, panel: &Panel, overall: &[MetricRow], config: &BacktestConfig) -> Outcome {
-    session.say(format!("{} series, {} cutoffs, {} steps ahead; all of them together:", panel.series.len(), config.windows, config.horizon));
+    session.say(format!(
+        "{} series, {} cutoffs, {} steps ahead; all of them together:",
+        panel.series.len(),
+        config.windows,
+        config.horizon
+    ));
     let mut lines = Vec::new();
     write_table(&report::table(overall), Format::Table, &mut lines)?;
     session.say(String::from_utf8_lossy(&lines).trim_end());

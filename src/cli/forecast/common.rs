@@ -5,7 +5,7 @@ use crate::forecast::engine::SeriesInput;
 use crate::forecast::intervals::{ConformalVariant, IntervalConfig, IntervalMethod};
 use crate::forecast::seasonality::detect_season;
 use crate::forecast::spec::{ModelSpec, model_names, parse_models};
-use crate::table::{Panel, Series};
+use crate::table::{Freq, Panel, Series};
 use clap::{Args, ValueEnum};
 
 /// Which models, and what they need to know.
@@ -103,7 +103,9 @@ impl IntervalArgs {
             IntervalSource::None => return Ok(IntervalConfig::none()),
             IntervalSource::Model => {
                 if let Some(m) = models.iter().find(|m| !m.has_model_intervals()) {
-                    return Err(Failure::usage(format!("model \"{m}\" has no forecast distribution of its own: add --intervals conformal")));
+                    return Err(Failure::usage(format!(
+                        "model \"{m}\" has no forecast distribution of its own: add --intervals conformal"
+                    )));
                 }
                 IntervalMethod::Model
             }
@@ -161,7 +163,10 @@ impl Seasons {
         let candidates = panel.freq.season_candidates();
         let y = &series.y[..known.min(series.y.len())];
         let usual = candidates.iter().copied().find(|m| y.len() >= 2 * m).unwrap_or(1);
-        Self { found: detect_season(y, &candidates), usual }
+        // Only plain integers leave open what a step is; a year has no season.
+        let open = matches!(panel.freq, Freq::Integer(_));
+        let found = if candidates.is_empty() && !open { 1 } else { detect_season(y, &candidates) };
+        Self { found, usual }
     }
 
     /// The longest season any model may use.
@@ -232,6 +237,8 @@ pub struct HorizonArg {
 impl HorizonArg {
     /// The horizon, which must be there.
     pub fn get(self) -> Outcome<usize> {
-        self.horizon.map(|h| h as usize).ok_or_else(|| Failure::usage("-H/--horizon is missing: say how many steps to forecast, such as -H 12"))
+        self.horizon
+            .map(|h| h as usize)
+            .ok_or_else(|| Failure::usage("-H/--horizon is missing: say how many steps to forecast, such as -H 12"))
     }
 }

@@ -187,7 +187,9 @@ fn metrics_of(args: &EvalArgs) -> Outcome<Vec<Metric>> {
         return Err(Failure::usage(format!("metric \"{m}\" needs intervals, which eval does not make: use backtest")));
     }
     if args.metrics.contains(&Metric::Owa) && !m4 {
-        return Err(Failure::usage("metric \"owa\" compares with naive2 from the end of a training file: it needs an m4 preset (or backtest)"));
+        return Err(Failure::usage(
+            "metric \"owa\" compares with naive2 from the end of a training file: it needs an m4 preset (or backtest)",
+        ));
     }
     Ok(match (&args.metrics[..], m4, pems) {
         ([], true, _) => vec![Metric::Smape, Metric::Mase, Metric::Owa],
@@ -198,7 +200,12 @@ fn metrics_of(args: &EvalArgs) -> Outcome<Vec<Metric>> {
 }
 
 /// The train/validation/test protocol.
-fn long_horizon(args: &EvalArgs, preset: &Preset, metrics: &[Metric], session: &mut Session) -> Outcome<(Config, String, Vec<Case>)> {
+fn long_horizon(
+    args: &EvalArgs,
+    preset: &Preset,
+    metrics: &[Metric],
+    session: &mut Session,
+) -> Outcome<(Config, String, Vec<Case>)> {
     if args.test.is_some() {
         return Err(Failure::usage("--test belongs to the m4 presets: a table is split by rows here (--split)"));
     }
@@ -213,11 +220,8 @@ fn long_horizon(args: &EvalArgs, preset: &Preset, metrics: &[Metric], session: &
     };
     let season = args.season.map_or(if preset.season > 0 { preset.season } else { usual }, |m| m as usize);
     let lookback = args.lookback.map_or(preset.lookback, |l| l as usize);
-    let horizons: Vec<usize> = if args.horizon.is_empty() {
-        preset.horizons.to_vec()
-    } else {
-        args.horizon.iter().map(|h| *h as usize).collect()
-    };
+    let horizons: Vec<usize> =
+        if args.horizon.is_empty() { preset.horizons.to_vec() } else { args.horizon.iter().map(|h| *h as usize).collect() };
     let drop_last = args.compat.iter().map(|Compat::DropLast(b)| *b).next_back();
     let views: Vec<&[f64]> = channels.iter().map(|(_, y)| y.as_slice()).collect();
     session.say(format!("{dataset}: {} rows, {} channels, lookback {lookback}, season {season}", views[0].len(), views.len()));
@@ -231,7 +235,11 @@ fn long_horizon(args: &EvalArgs, preset: &Preset, metrics: &[Metric], session: &
             };
             let result = evaluate(spec, &views, &cfg, session.observer()).map_err(explain)?;
             if result.fallbacks > 0 {
-                tracing::warn!("{spec}, horizon {horizon}: naive stands in on {} of {} windows", result.fallbacks, result.windows * views.len());
+                tracing::warn!(
+                    "{spec}, horizon {horizon}: naive stands in on {} of {} windows",
+                    result.fallbacks,
+                    result.windows * views.len()
+                );
             }
             let keys = [
                 ("dataset", dataset.clone()),
@@ -272,7 +280,11 @@ fn split_of(shares: &[f64], preset: &Preset) -> Outcome<Split> {
     match shares {
         [] => Ok(preset.split),
         [train, val, test] if shares.iter().all(|s| *s > 0.0) && (train + val + test - 1.0).abs() < 1e-9 => {
-            Ok(if preset.style == Style::Pems { Split::SharesApart { train: *train, test: *test } } else { Split::Shares { train: *train, test: *test } })
+            Ok(if preset.style == Style::Pems {
+                Split::SharesApart { train: *train, test: *test }
+            } else {
+                Split::Shares { train: *train, test: *test }
+            })
         }
         _ => Err(Failure::usage("--split: expected three shares above 0 that add up to 1, such as 0.7,0.1,0.2")),
     }
@@ -316,9 +328,12 @@ fn load(args: &EvalArgs, preset: &Preset, read: &ReadOptions, session: &mut Sess
 fn same_length(name: &str, panel: &Panel) -> Outcome {
     let n = panel.series.first().map_or(0, |s| s.y.len());
     match panel.series.iter().find(|s| s.y.len() != n) {
-        Some(s) => Err(BadInput::new(name, format!("channel \"{}\" has {} values and \"{}\" has {n}", s.id, s.y.len(), panel.series[0].id))
-            .remedy("a split by rows needs all channels on all rows: fill the gaps with --impute")
-            .into()),
+        Some(s) => Err(BadInput::new(
+            name,
+            format!("channel \"{}\" has {} values and \"{}\" has {n}", s.id, s.y.len(), panel.series[0].id),
+        )
+        .remedy("a split by rows needs all channels on all rows: fill the gaps with --impute")
+        .into()),
         None => Ok(()),
     }
 }
@@ -329,7 +344,12 @@ fn check_shape(preset: &Preset, name: &str, channels: &Channels, source: Option<
     let (rows, columns) = preset.shape;
     if (rows > 0 && rows != shape.0) || (columns > 0 && columns != shape.1) {
         let expected = if rows > 0 { format!("{rows} rows and {columns} channels") } else { format!("{columns} channels") };
-        tracing::warn!("{name} has {} rows and {} channels; {} has {expected}: published numbers do not apply", shape.0, shape.1, preset.file);
+        tracing::warn!(
+            "{name} has {} rows and {} channels; {} has {expected}: published numbers do not apply",
+            shape.0,
+            shape.1,
+            preset.file
+        );
     } else if let (Some(sha), Some(source)) = (preset.sha256, source)
         && !source.sha256().starts_with(sha)
     {
@@ -345,7 +365,12 @@ fn stem(path: &str) -> String {
 }
 
 /// The M4 protocol.
-fn competition(args: &EvalArgs, group: m4::Group, metrics: &[Metric], session: &mut Session) -> Outcome<(Config, String, Vec<Case>)> {
+fn competition(
+    args: &EvalArgs,
+    group: m4::Group,
+    metrics: &[Metric],
+    session: &mut Session,
+) -> Outcome<(Config, String, Vec<Case>)> {
     let Some(test_path) = &args.test else {
         return Err(Failure::usage(format!("preset {} needs its test file: add --test FILE", group.name)));
     };
@@ -424,8 +449,11 @@ fn picture(config: &Config, dataset: &str, cases: &[Case]) -> Outcome<crate::plo
     let metric = config.metrics.first().map_or_else(String::new, |m| m.to_uppercase());
     let models: Vec<String> = config.models.iter().map(ModelSpec::to_string).collect();
     if config.horizons.len() == 1 {
-        let curves: Vec<crate::plot::Curve> =
-            models.iter().zip(cases).map(|(name, c)| crate::plot::Curve { name: name.clone(), values: c.by_step.clone() }).collect();
+        let curves: Vec<crate::plot::Curve> = models
+            .iter()
+            .zip(cases)
+            .map(|(name, c)| crate::plot::Curve { name: name.clone(), values: c.by_step.clone() })
+            .collect();
         return Ok(crate::plot::error_by_horizon(&curves, &metric, &format!("{dataset}: {metric} by step"))?);
     }
     let groups: Vec<BarGroup> = config

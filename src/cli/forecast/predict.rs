@@ -101,7 +101,13 @@ pub fn run(args: PredictArgs, mut session: Session) -> Outcome {
         file.commit()?;
     }
     if output.wants_picture() || session.keeps_run() {
-        let picture = show::forecasts(&panel, &runs.iter().map(|r| (r.spec.to_string(), &r.forecasts[..])).collect::<Vec<_>>(), &config.intervals, &seasons, config.horizon)?;
+        let picture = show::forecasts(
+            &panel,
+            &runs.iter().map(|r| (r.spec.to_string(), &r.forecasts[..])).collect::<Vec<_>>(),
+            &config.intervals,
+            &seasons,
+            config.horizon,
+        )?;
         output.picture(&picture)?;
         show::keep(&session, "forecast.svg", &picture)?;
     }
@@ -143,15 +149,15 @@ fn troubles(panel: &Panel, runs: &[ModelRun]) -> Troubles {
 
 /// The time stamps of the horizon.
 pub fn future(panel: &Panel, last: i64, horizon: usize) -> Outcome<Vec<i64>> {
-    (1..=horizon as i64)
-        .map(|k| panel.freq.advance(last, k))
-        .collect::<Option<Vec<i64>>>()
-        .ok_or_else(|| Failure::usage(format!("the horizon runs past the last time stamp that can be written (frequency {})", panel.freq)))
+    (1..=horizon as i64).map(|k| panel.freq.advance(last, k)).collect::<Option<Vec<i64>>>().ok_or_else(|| {
+        Failure::usage(format!("the horizon runs past the last time stamp that can be written (frequency {})", panel.freq))
+    })
 }
 
 /// One row per series, model and step.
 fn forecast_table(panel: &Panel, runs: &[ModelRun], config: &PredictConfig) -> Outcome<Table> {
-    let (mut ids, mut times, mut models, mut mean): (Vec<Arc<str>>, Vec<i64>, Vec<Arc<str>>, Vec<f64>) = Default::default();
+    let (mut ids, mut models): (Vec<Arc<str>>, Vec<Arc<str>>) = Default::default();
+    let (mut times, mut mean): (Vec<i64>, Vec<f64>) = Default::default();
     let names = config.intervals.column_names();
     let mut quantiles: Vec<Vec<f64>> = vec![Vec::new(); names.len()];
     let mut fallback: Vec<Arc<str>> = Vec::new();
@@ -198,7 +204,8 @@ fn fits_table(panel: &Panel, runs: &[ModelRun], seasons: &[Seasons]) -> Table {
     for (i, s) in panel.series.iter().enumerate() {
         for run in runs {
             let f = &run.forecasts[i];
-            let d = f.diagnostics.clone().unwrap_or_else(|| Diagnostics { converged: f.fallback.is_none(), ..Default::default() });
+            let d =
+                f.diagnostics.clone().unwrap_or_else(|| Diagnostics { converged: f.fallback.is_none(), ..Default::default() });
             let params = d.params.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(" ");
             let cells = [s.id.clone(), run.spec.to_string(), d.form.clone(), params, f.fallback.clone().unwrap_or_default()];
             text.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell.into()));

@@ -6,8 +6,8 @@ use crate::cli::session::Session;
 use crate::forecast::engine::SeriesForecast;
 use crate::forecast::intervals::{IntervalConfig, IntervalMethod};
 use crate::plot::{
-    BacktestOptions, Band, Curve, ForecastOptions, ForecastPanel, ModelForecast, Picture, PictureFormat, TimeKind as AxisKind, backtest_chart,
-    forecast_chart, readable_tail, render,
+    BacktestOptions, Band, Curve, ForecastOptions, ForecastPanel, ModelForecast, Picture, PictureFormat, TimeKind as AxisKind,
+    backtest_chart, forecast_chart, readable_tail, render,
 };
 use crate::table::{Panel, Series, TimeKind};
 use std::io::Write;
@@ -30,11 +30,11 @@ fn points(times: &[i64], values: &[f64]) -> Vec<(f64, f64)> {
 /// One model's forecast with its intervals.
 fn model_forecast(name: &str, stamps: &[i64], f: &SeriesForecast, intervals: &IntervalConfig) -> ModelForecast {
     let levels = if intervals.method == IntervalMethod::None { &[][..] } else { &intervals.levels };
-    let bands = levels
-        .iter()
-        .enumerate()
-        .filter(|(i, _)| f.quantiles.len() > 2 * i + 1)
-        .map(|(i, &level)| Band { level, lo: points(stamps, &f.quantiles[2 * i]), hi: points(stamps, &f.quantiles[2 * i + 1]) });
+    let bands = levels.iter().enumerate().filter(|(i, _)| f.quantiles.len() > 2 * i + 1).map(|(i, &level)| Band {
+        level,
+        lo: points(stamps, &f.quantiles[2 * i]),
+        hi: points(stamps, &f.quantiles[2 * i + 1]),
+    });
     ModelForecast { name: name.to_string(), points: points(stamps, &f.mean), bands: bands.collect() }
 }
 

@@ -61,9 +61,13 @@ pub(super) fn number_ticks(lo: f64, hi: f64, most: usize) -> Vec<Tick> {
     ticks_by(lo, hi, most, f64::NEG_INFINITY)
 }
 
-/// As [`number_ticks`] with whole numbers only.
+/// As [`number_ticks`] with whole numbers only; up to four digits stand without a comma, because they are often years.
 pub(super) fn integer_ticks(lo: f64, hi: f64, most: usize) -> Vec<Tick> {
-    ticks_by(lo, hi, most, 1.0)
+    let mut ticks = ticks_by(lo, hi, most, 1.0);
+    if lo.abs().max(hi.abs()) < 1e4 {
+        ticks.iter_mut().for_each(|t| t.label = t.label.replace(',', ""));
+    }
+    ticks
 }
 
 fn ticks_by(lo: f64, hi: f64, most: usize, least_step: f64) -> Vec<Tick> {
@@ -327,7 +331,7 @@ mod tests {
     #[test]
     fn whole_numbers_only() {
         assert_eq!(labels(&integer_ticks(1.0, 3.0, 10)), ["1", "2", "3"]);
-        assert_eq!(labels(&integer_ticks(0.0, 1500.0, 5)), ["0", "500", "1,000", "1,500"]);
+        assert_eq!(labels(&integer_ticks(0.0, 1500.0, 5)), ["0", "500", "1000", "1500"]);
         assert_eq!(integer_ticks(0.2, 0.7, 5), []);
     }
 

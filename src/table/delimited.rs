@@ -26,6 +26,10 @@ pub(super) fn read(source: &Source, dialect: Dialect, options: &FrameOptions, pl
     read_chunks(source, dialect, options, plan, None)
 }
 
+fn no_rows(file: &str) -> BadInput {
+    BadInput::new(file, "found a header and no rows, expected at least one row")
+}
+
 fn read_chunks(
     source: &Source,
     dialect: Dialect,
@@ -37,7 +41,12 @@ fn read_chunks(
     let Ok(text) = std::str::from_utf8(source.bytes()) else { return Err(not_utf8(file, source.bytes(), dialect.delimiter)) };
     let head = read_header(file, text, dialect, options)?;
     let chunk = chunk.unwrap_or(CHUNK.max(head.names.len() * CHUNK_PER_COLUMN));
-    let wants = plan(&preview(&text[head.data_at..], dialect, &head.names))?;
+    let previews = preview(&text[head.data_at..], dialect, &head.names);
+    // Before the plan, which would wonder what the columns hold.
+    if text[head.data_at..].bytes().all(|b| b.is_ascii_whitespace()) {
+        return Err(no_rows(file));
+    }
+    let wants = plan(&previews)?;
     let mut reader = Reader {
         file,
         dialect,
@@ -76,7 +85,7 @@ fn read_chunks(
         }
     }
     if reader.taken == 0 {
-        return Err(BadInput::new(file, "found a header and no rows, expected at least one row"));
+        return Err(no_rows(file));
     }
     let Reader { sinks, rows, .. } = reader;
     let mut warnings = head.warnings;

@@ -58,7 +58,10 @@ pub fn read_npz_feature(file: &str, bytes: &[u8], name: &str) -> Result<Vec<(Str
         [t, c] => (t, c, 1),
         [t, c, f] if f > 0 => (t, c, f),
         _ => {
-            return Err(BadInput::new(file, format!("array \"{name}\" has shape {shape:?}, expected (time, channels, features)")));
+            return Err(BadInput::new(
+                file,
+                format!("array \"{name}\" has shape {shape:?}, expected (time, channels, features)"),
+            ));
         }
     };
     if array.order() != npyz::Order::C {

@@ -21,6 +21,7 @@ lint: ## formatting, clippy and rustdoc, warnings denied
 	$(CARGO) fmt --check
 	$(CARGO) clippy --release --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --no-deps
+	@CARGO="$(CARGO)" sh scripts/same-features.sh
 
 fmt: ## format
 	$(CARGO) fmt

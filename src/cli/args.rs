@@ -176,7 +176,7 @@ pub struct GlobalArgs {
     #[arg(long, global = true, default_value_t = 0, value_name = "N")]
     pub seed: u64,
     /// Threads [default: all cores]; never changes a result
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub threads: Option<u16>,
     /// Options from a TOML file (long flags as keys), or a run repeated from its manifest.json; the command line wins.
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]

@@ -43,6 +43,15 @@ pub fn expand(root: &Command, args: Vec<OsString>) -> Outcome<Expanded> {
         .map_err(|e| Failure::from(BadInput::new(path.clone(), format!("--config cannot be read: {e}"))))?;
     let file = parse(&path, &text)?;
     if let Some(command) = &file.command
+        && split.command.is_empty()
+        && !command.is_empty()
+    {
+        // `shoal --config manifest.json` runs the recorded command.
+        let mut whole = args.clone();
+        whole.splice(1..1, command.iter().map(OsString::from));
+        return expand(root, whole);
+    }
+    if let Some(command) = &file.command
         && *command != split.command
     {
         let (made, typed) = (command.join(" "), split.command.join(" "));

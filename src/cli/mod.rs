@@ -16,6 +16,7 @@ mod session;
 pub use failure::Failure;
 
 use args::GlobalArgs;
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use failure::Outcome;
 use session::Session;
@@ -70,7 +71,7 @@ fn try_run(args: Vec<OsString>) -> Outcome {
     let mut root = Cli::command();
     root.build();
     let expanded = config_file::expand(&root, args.clone())?;
-    let matches = Cli::command().try_get_matches_from(&expanded.args).map_err(Failure::Clap)?;
+    let matches = Cli::command().try_get_matches_from(&expanded.args).map_err(|e| Failure::Clap(with_hint(e)))?;
     let cli = Cli::from_arg_matches(&matches).map_err(Failure::Clap)?;
     let typed = config_file::typed(&root, &args, &matches, expanded.expected_inputs);
     match cli.command {
@@ -78,6 +79,18 @@ fn try_run(args: Vec<OsString>) -> Outcome {
         Sub::Man(a) => extras::man(a, Cli::command()),
         Sub::Forecast(a) => forecast::run(*a, Session::new(&cli.global, typed)?),
     }
+}
+
+/// What people type first is `shoal forecast data.csv`: say which verb takes it.
+fn with_hint(mut e: clap::Error) -> clap::Error {
+    if e.kind() == clap::error::ErrorKind::InvalidSubcommand
+        && let Some(ContextValue::String(word)) = e.get(ContextKind::InvalidSubcommand).cloned()
+        && std::path::Path::new(&word).exists()
+    {
+        let tip = format!("to forecast a table, write: shoal forecast predict {word} -H STEPS");
+        e.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    e
 }
 
 #[cfg(test)]

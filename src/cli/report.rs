@@ -81,16 +81,16 @@ pub fn check(session: &Session, args: &CheckArgs, rows: &[MetricRow]) -> Outcome
             let baseline: Baseline = read_json(path, "a file of metrics written by --update-check or --run-dir")?;
             let changes = compare(&baseline.cases, rows, args.tolerance);
             let bad = changes.iter().filter(|c| !c.ok).count();
-            let column = |f: &dyn Fn(&crate::run::check::Change) -> f64| Values::Number(changes.iter().map(f).collect());
+            let exact = |v: Option<f64>| v.map_or("-".to_string(), |v| format!("{v}"));
             let text = |f: &dyn Fn(&crate::run::check::Change) -> String| {
                 Values::Text(changes.iter().map(|c| Arc::from(f(c))).collect())
             };
             let shown = Table::new()
                 .with("case", text(&|c| c.case.clone()))
                 .with("metric", text(&|c| c.metric.clone()))
-                .with("old", column(&|c| c.old.unwrap_or(f64::NAN)))
-                .with("new", column(&|c| c.new.unwrap_or(f64::NAN)))
-                .with("delta", column(&|c| c.new.zip(c.old).map_or(f64::NAN, |(n, o)| n - o)))
+                .with("old", text(&|c| exact(c.old)))
+                .with("new", text(&|c| exact(c.new)))
+                .with("delta", text(&|c| c.new.zip(c.old).map_or("-".into(), |(n, o)| format!("{:.3e}", n - o))))
                 .with("ok", text(&|c| if c.ok { "yes".into() } else { "NO".into() }));
             if !session.quiet || bad > 0 {
                 let mut lines = Vec::new();

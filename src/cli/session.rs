@@ -31,6 +31,8 @@ pub struct Session {
     started: String,
     inputs: Vec<InputRecord>,
     run_dir: Option<PathBuf>,
+    /// The run directory if this run made it: a run that is refused leaves no empty directory behind.
+    made: Option<PathBuf>,
     progress: Progress,
 }
 
@@ -58,6 +60,7 @@ impl Session {
             started: timestamp(),
             inputs: Vec::new(),
             run_dir: None,
+            made: None,
             progress: Progress { show, bar: Mutex::new(None) },
         })
     }
@@ -126,7 +129,9 @@ impl Session {
     /// Opens every output before anything is computed, so that a bad path costs nothing.
     pub fn open_outputs(&mut self, args: &OutputArgs) -> Outcome<Output> {
         if let Some(dir) = &args.run_dir {
-            prepare_run_dir(dir, args.force)?;
+            if prepare_run_dir(dir, args.force)? {
+                self.made = Some(dir.clone());
+            }
             self.run_dir = Some(dir.clone());
         }
         Output::open(args)
@@ -196,8 +201,17 @@ pub fn write_json(out: &mut dyn Write, value: &impl Serialize) -> Outcome {
     Ok(writeln!(out)?)
 }
 
-/// Creates the run directory, refusing one that holds something.
-fn prepare_run_dir(dir: &Path, force: bool) -> Outcome {
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(dir) = &self.made {
+            // Succeeds only while it is empty.
+            let _ = std::fs::remove_dir(dir);
+        }
+    }
+}
+
+/// Creates the run directory, refusing one that holds something. True if it was not there before.
+fn prepare_run_dir(dir: &Path, force: bool) -> Outcome<bool> {
     let name = dir.display();
     let refuse = |e: std::io::Error| Failure::usage(format!("--run-dir {name}: {e}"));
     match std::fs::read_dir(dir) {
@@ -205,9 +219,9 @@ fn prepare_run_dir(dir: &Path, force: bool) -> Outcome {
             Some(_) if !force => {
                 Err(Failure::usage(format!("--run-dir {name} is not empty: choose another, or add --force to write into it")))
             }
-            _ => Ok(()),
+            _ => Ok(false),
         },
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => std::fs::create_dir_all(dir).map_err(refuse),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => std::fs::create_dir_all(dir).map(|()| true).map_err(refuse),
         Err(e) => Err(refuse(e)),
     }
 }

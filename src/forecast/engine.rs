@@ -66,7 +66,7 @@ impl Rolling {
 pub struct SeriesForecast {
     /// Mean by step, shape (h).
     pub mean: Vec<f64>,
-    /// One vector of length h per probability of the plan.
+    /// One vector of length h per probability of the plan; empty where the model has none or the series is too short to calibrate.
     pub quantiles: Vec<Vec<f64>>,
     /// Why the naive forecast stands here instead of the model's.
     pub fallback: Option<String>,
@@ -89,7 +89,7 @@ pub enum EngineError {
 }
 
 /// A forecast further from the history than this many of its ranges (growing with h/n) is taken for an explosion.
-const SANE_RANGES: f64 = 100.0;
+const SANE_RANGES: f64 = 20.0;
 
 /// A fitted per-series model, or naive with a reason.
 struct Local {
@@ -138,7 +138,7 @@ fn insane(y: &[f64], mean: &[f64], quantiles: &[Vec<f64>]) -> Option<String> {
     let range = if hi > lo { hi - lo } else { hi.abs().max(1.0) };
     let limit = SANE_RANGES * range * (1.0 + mean.len() as f64 / y.len().max(1) as f64);
     let worst = mean.iter().copied().find(|v| (v - lo).abs().max((v - hi).abs()) > limit)?;
-    Some(format!("the forecast explodes: {worst:.3e} against a history between {lo} and {hi}"))
+    Some(format!("the forecast explodes: {worst:.3e} against a history between {lo:.3e} and {hi:.3e}"))
 }
 
 /// Fits and forecasts one series, calibrating where the plan asks for it.
@@ -148,6 +148,10 @@ fn forecast_one(spec: &ModelSpec, s: &SeriesInput<'_>, plan: &Plan, fitted: &Loc
     let IntervalMethod::Conformal { variant, windows } = plan.intervals.method else {
         return fitted.forecast(s.y, h, &probabilities);
     };
+    if s.y.len() < plan.intervals.calibration_need(h) {
+        // Too short to calibrate: a forecast without quantiles.
+        return fitted.forecast(s.y, h, &[]);
+    }
     let mut errors = Vec::with_capacity(windows);
     for w in (1..=windows).rev() {
         let cut = s.y.len() - w * h;
@@ -166,25 +170,28 @@ fn season_for(season: usize, n: usize) -> usize {
     if n >= season { season } else { 1 }
 }
 
-/// Refuses series that cannot be calibrated, naming the first.
+/// Refuses a panel that cannot be calibrated. A per-series model goes without quantiles on the series that are too short, as long as
+/// there are others; a model over the panel needs all of them.
 fn check_calibration(
     spec: &ModelSpec,
     series: &[SeriesInput<'_>],
     plan: &Plan,
-    least: impl Fn(usize) -> usize,
+    known: impl Fn(usize) -> usize,
 ) -> Result<(), EngineError> {
     let need = plan.intervals.calibration_need(plan.horizon);
-    match series.iter().find(|s| least(s.y.len()) < need) {
-        Some(s) => Err(EngineError::Series {
+    let lacking = |s: &&SeriesInput<'_>| known(s.y.len()) < need;
+    let first = series.iter().find(lacking);
+    match first {
+        Some(s) if spec.is_global() || series.iter().all(|s| lacking(&s)) => Err(EngineError::Series {
             id: s.id.into(),
             model: spec.to_string(),
             why: format!(
                 "conformal intervals at horizon {} need at least {need} observations before the forecast origin, found {} (lower --calib-windows or -H)",
                 plan.horizon,
-                least(s.y.len())
+                known(s.y.len())
             ),
         }),
-        None => Ok(()),
+        _ => Ok(()),
     }
 }
 

@@ -51,6 +51,11 @@ pub enum ModelSpec {
     Linear(LinearKind),
 }
 
+/// Longest season of automatic ETS: a year of weeks, an hour of minutes.
+const AUTO_ETS_SEASON: usize = 60;
+/// Longest season of automatic ARIMA, as in R.
+const AUTO_ARIMA_SEASON: usize = 350;
+
 /// Smoothing parameters of `tsb` when none are typed.
 const TSB_ALPHA: f64 = 0.2;
 
@@ -200,6 +205,17 @@ impl ModelSpec {
         }
     }
 
+    /// The longest season the model can be fitted with, where there is one. An open season letter of ETS costs m states for a
+    /// choice among forms, ARIMA's state grows with m.
+    pub fn longest_season(&self) -> Option<usize> {
+        match self {
+            Self::AutoEts => Some(AUTO_ETS_SEASON),
+            Self::Ets(form, _) if form.to_uppercase().ends_with('Z') => Some(AUTO_ETS_SEASON),
+            Self::AutoArima => Some(AUTO_ARIMA_SEASON),
+            _ => None,
+        }
+    }
+
     /// Whether the model defines a forecast distribution of its own (`--intervals model`).
     pub fn has_model_intervals(&self) -> bool {
         !matches!(self, Self::WindowAverage(_) | Self::Croston | Self::Sba | Self::Tsb(..) | Self::Adida | Self::Linear(_))
@@ -216,8 +232,8 @@ impl ModelSpec {
             Self::Ses => ets::fit_ets(y, &EtsConfig::ses()),
             Self::Holt => ets::fit_ets(y, &EtsConfig::holt(false)),
             Self::HoltWinters => ets::fit_ets(y, &EtsConfig::holt_winters(season)),
-            Self::Ets(_, pattern) => ets::fit_ets(y, &EtsConfig { season, pattern: *pattern, ..EtsConfig::auto(season) }),
-            Self::AutoEts => ets::fit_ets(y, &EtsConfig::auto(season)),
+            Self::Ets(_, pattern) => ets::fit_ets(y, &EtsConfig { season, pattern: *pattern, ..open_ets(season) }),
+            Self::AutoEts => ets::fit_ets(y, &open_ets(season)),
             Self::Theta(variant) => theta::fit_theta(y, season, *variant),
             Self::Arima(_, order) => arima::fit_arima(y, order, Constant::Auto),
             Self::AutoArima => arima::auto_arima(y, &AutoArimaConfig { season, ..AutoArimaConfig::default() }),
@@ -228,6 +244,11 @@ impl ModelSpec {
             Self::Linear(_) => Err(FitError::Spec(format!("{self} is fitted over a whole panel"))),
         }
     }
+}
+
+/// Automatic ETS with the season bound of this module.
+fn open_ets(season: usize) -> EtsConfig {
+    EtsConfig { max_open_season: AUTO_ETS_SEASON, ..EtsConfig::auto(season) }
 }
 
 #[cfg(test)]

@@ -60,11 +60,12 @@ impl<'a> Plan<'a> {
         let Some((lo, hi)) = extent(curves.iter().flat_map(|c| c.values.iter().copied())) else {
             return Err(PlotError::Empty("no model has a finite error".into()));
         };
-        // One exploding model must not flatten the others: the axis ends at four times what most models need.
+        // One exploding model must not flatten the others: the axis ends at four times what most models need. Half or more of the
+        // models are never cut.
         let mut peaks: Vec<f64> =
             shown.iter().filter_map(|&i| extent(curves[i].values.iter().copied())).map(|(_, high)| high).collect();
         peaks.sort_by(f64::total_cmp);
-        let usual = peaks[(peaks.len() - 1) / 2];
+        let usual = peaks[peaks.len() / 2];
         let cut = lo >= 0.0 && usual > 0.0 && hi / usual > 20.0;
         let hi = if cut { 4.0 * usual } else { hi };
         let (low, high) = padded((lo, hi), 0.06);

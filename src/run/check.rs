@@ -7,10 +7,28 @@ use std::str::FromStr;
 /// One row of metrics: the keys that name the case (`model`, `horizon`, …) and the values, `None` where undefined.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MetricRow {
-    /// (name, value) of the keys, in order.
+    /// (name, value) of the keys, in order; an object in JSON.
+    #[serde(with = "as_object")]
     pub keys: Vec<(String, String)>,
-    /// (name, value) of the metrics, in order.
+    /// (name, value) of the metrics, in order; an object in JSON.
+    #[serde(with = "as_object")]
     pub metrics: Vec<(String, Option<f64>)>,
+}
+
+/// An ordered list of pairs as a JSON object.
+mod as_object {
+    use serde::de::{DeserializeOwned, Error as _};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde_json::{Map, Value};
+
+    pub fn serialize<S: Serializer, T: Serialize>(pairs: &[(String, T)], s: S) -> Result<S::Ok, S::Error> {
+        s.collect_map(pairs.iter().map(|(k, v)| (k, v)))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>, T: DeserializeOwned>(d: D) -> Result<Vec<(String, T)>, D::Error> {
+        let map = Map::<String, Value>::deserialize(d)?;
+        map.into_iter().map(|(k, v)| Ok((k, serde_json::from_value(v).map_err(D::Error::custom)?))).collect()
+    }
 }
 
 impl MetricRow {

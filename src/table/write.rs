@@ -433,6 +433,11 @@ impl AtomicFile {
                 text.split(" (os error").next().unwrap_or_default().split(" at path ").next().unwrap_or_default().to_owned();
             BadInput::new(&name, format!("cannot write it: {text}")).remedy("check the path given to --output")
         };
+        // What stands behind these names may be a file that others write to as well: add to it.
+        if path.starts_with("/dev") || path.starts_with("/proc") {
+            let file = File::options().append(true).open(path).map_err(failed)?;
+            return Ok(AtomicFile { path: path.to_owned(), name, writer: Target::Direct(BufWriter::new(file)) });
+        }
         // A link stays, what it points to is replaced.
         let path = if path.is_symlink() { path.canonicalize().unwrap_or_else(|_| path.to_owned()) } else { path.to_owned() };
         let existing = std::fs::metadata(&path).ok();

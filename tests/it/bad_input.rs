@@ -79,6 +79,13 @@ fn options() {
     refused("forecast predict -m naive -H 2 -o /no/such/dir/out.csv", csv, &["/no/such/dir"]);
     refused("forecast predict -m naive -H 2 --plot /no/such/dir/p.svg", csv, &["/no/such/dir"]);
     refused("forecast predict - - -m naive -H 2", csv, &["stdin"]);
+    refused("forecast predict -m naive -H -3", csv, &["-3"]);
+    refused("forecast predict -m naive -H 2 --threads 60000", csv, &["60000"]);
+    refused("forecast predict -m naive -m naive -H 2", csv, &["twice"]);
+    refused("forecast predict -m naive -H 2 --conformal split --intervals model --level 80", csv, &["--intervals conformal"]);
+    refused("forecast predict -m naive -H 2 -o x.csv.gz", csv, &[".gz"]);
+    refused("forecast predict -m naive -H 2 --fits -", csv, &["stdout"]);
+    refused("forecast predict -m naive -H 2 -o same.csv --fits same.csv", csv, &["same file"]);
     refused("forecast forecats", "", &["forecats"]);
 }
 

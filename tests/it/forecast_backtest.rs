@@ -88,6 +88,16 @@ fn probabilistic_metrics_and_owa() {
 }
 
 #[test]
+fn a_bound_that_is_also_a_quantile_counts_once() {
+    let line = |more: &str| {
+        format!("forecast backtest -m naive -H 6 --windows 1 --quantiles 0.1,0.5,0.9 --metrics pinball --by model -q {more}")
+    };
+    let pinball = |more: &str| num(&rows(&ok_with(&line(more), air(144)))[0], "pinball");
+    // The bounds are 0.5 ± 0.4 in floating point, so the quantiles may differ in the last digits.
+    assert!((pinball("") / pinball("--level 80") - 1.0).abs() < 1e-12);
+}
+
+#[test]
 fn conformal_intervals_cover() {
     let line = "forecast backtest -m naive --season 1 -H 3 --step 3 --windows 20 --intervals conformal --conformal split --calib-windows 9 --level 80 --by model -q";
     let nile = std::fs::read_to_string(testdata("classic/nile.csv")).unwrap();

@@ -168,3 +168,56 @@ fn a_closed_pipe_is_no_error() {
     assert!(out.status.success() && out.stdout.iter().filter(|b| **b == b'\n').count() == 3);
     assert!(!String::from_utf8_lossy(&out.stderr).contains("error"), "{:?}", String::from_utf8_lossy(&out.stderr));
 }
+
+#[test]
+fn stdout_by_name_is_added_to_not_replaced() {
+    let binary = shoal().get_program().to_string_lossy().into_owned();
+    let dir = temp();
+    let f = write(&dir, "a.csv", air(24));
+    let log = dir.path().join("log");
+    let script = format!(
+        "(echo first; {binary} forecast predict {f} -m naive -H 1 -q -o /dev/stdout; {binary} forecast predict {f} -m naive -H 1 -q -o -; echo last) > {}",
+        log.display()
+    );
+    assert!(std::process::Command::new("bash").args(["-c", &script]).status().unwrap().success());
+    let text = std::fs::read_to_string(log).unwrap();
+    assert!(text.starts_with("first\n") && text.ends_with("last\n") && text.lines().count() == 6, "{text}");
+}
+
+#[test]
+fn a_short_series_does_not_stop_a_panel() {
+    let mut csv = String::from("unique_id,ds,y\n");
+    for t in 0..60 {
+        csv += &format!("long,{t},{}\n", 10 + t % 12);
+    }
+    csv += "short,0,1\nshort,1,2\nshort,2,3\n";
+    let got = rows(&ok_with("forecast predict -m theta -H 6 --season 12 --conformal split --level 50 -q", csv.as_str()));
+    assert_eq!(got.len(), 12);
+    assert!(got.iter().all(|r| r["unique_id"] == "long" || r["lo-50"].is_empty()), "too short to calibrate: no interval");
+    let got = rows(&ok_with("forecast backtest -m naive -H 6 --season 12 --windows 2 -q", csv.as_str()));
+    assert!(got.len() == 2 && got.iter().all(|r| r["unique_id"] == "long"), "{got:?}");
+}
+
+#[test]
+fn models_take_the_season_they_can() {
+    // Six weeks of hours with a daily cycle and quiet weekends: the week is found, and automatic ETS takes the day instead.
+    let mut csv = String::from("ds,y\n");
+    for t in 0..(24 * 42) {
+        let day =
+            chrono::NaiveDate::from_ymd_opt(2024, 1, 1).unwrap().and_hms_opt(0, 0, 0).unwrap() + chrono::TimeDelta::hours(t);
+        let level = if (t / 24) % 7 >= 5 { 20.0 } else { 60.0 };
+        csv += &format!(
+            "{},{}\n",
+            day.format("%Y-%m-%d %H:%M:%S"),
+            level + 10.0 * (t as f64 / 24.0 * std::f64::consts::TAU).sin() + f64::from((t * 7919 % 13) as i32)
+        );
+    }
+    let dir = temp();
+    let fits = dir.path().join("fits.csv");
+    let (code, _, err) =
+        run_with(&format!("forecast predict -m auto-ets,seasonal-naive -H 2 --fits {}", fits.display()), csv.as_str());
+    assert_eq!(code, 0, "{err}");
+    let got = rows(&std::fs::read_to_string(fits).unwrap());
+    assert_eq!(got.iter().map(|r| r["season"].as_str()).collect::<Vec<_>>(), ["24", "168"]);
+    assert!(err.contains("auto-ets cannot take the season of 168"), "{err}");
+}

@@ -1,11 +1,14 @@
 //! `shoal forecast backtest`: rolling-origin evaluation.
 
-use super::common::{HorizonArg, IntervalArgs, ModelArgs, Seasons, check_season, default_lookback, inputs, report_fallbacks};
+use super::common::{
+    HorizonArg, IntervalArgs, ModelArgs, Seasons, check_season, default_lookback, inputs, report_fallbacks,
+    warn_of_left_out_seasons,
+};
 use super::predict::rows_json;
 use super::show::{self, BacktestRun};
 use crate::cli::args::{CheckArgs, InputArgs, OutputArgs};
 use crate::cli::failure::{Failure, Outcome};
-use crate::cli::output::to_json;
+use crate::cli::output::{refuse_same_file, to_json};
 use crate::cli::report;
 use crate::cli::session::{COMMIT, Session, VERSION};
 use crate::forecast::engine::{Plan, Rolling, SeriesForecast, backtest_panel};
@@ -15,18 +18,21 @@ use crate::forecast::naive;
 use crate::forecast::spec::ModelSpec;
 use crate::run::check::MetricRow;
 use crate::table::time::format_time;
-use crate::table::{AtomicFile, Format, Panel, ReadOptions, Table, Values, read_panel, write_table};
+use crate::table::{AtomicFile, Format, Panel, ReadOptions, Series, Table, Values, read_panel, write_table};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::json;
+use std::collections::HashMap;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
 pub const EXAMPLES: &str = "Examples:
   shoal forecast backtest sales.csv -m auto-ets,seasonal-naive -H 12 --windows 3
-  shoal forecast backtest sales.csv -m theta -H 6 --step 1 --windows 24 --refit 6 --by model --assert \"mase<=1\"
-  shoal forecast backtest panel.parquet -m auto-ets -H 8 --level 80 --forecasts errors.parquet --plot errors.svg";
+  shoal forecast backtest sales.csv -m theta -H 6 --step 1 --windows 24 --refit 6 --by model
+  shoal forecast backtest sales.csv -m auto-ets -H 12 --by model --assert 'mase<=1'
+  shoal forecast backtest panel.parquet -m ses -H 8 --level 80 --forecasts errors.parquet";
 
 /// Arguments of `shoal forecast backtest`.
 #[derive(Debug, Args)]
@@ -48,7 +54,7 @@ pub struct BacktestArgs {
     refit: Refit,
     #[command(flatten)]
     intervals: IntervalArgs,
-    /// Metrics, comma-separated: mse, mae, rmse, mape, mspe, smape, mase, rmsse, rse, owa, pinball, wql, crps, coverage, width
+    /// Metrics, comma-separated: mse, mae, rmse, mape (percent), mspe (share), smape, mase, rmsse, rse, owa, pinball, wql, crps, coverage, width
     /// [default: mse,mae,rmse,mape,smape,mase and, with intervals, coverage,width,pinball]
     #[arg(long, value_name = "METRICS", value_delimiter = ',')]
     metrics: Vec<Metric>,
@@ -126,7 +132,7 @@ struct ModelRun {
 /// Runs the verb.
 pub fn run(args: BacktestArgs, mut session: Session) -> Outcome {
     let horizon = args.horizon.get()?;
-    let intervals = args.intervals.config(&args.model.method.0)?;
+    let intervals = args.intervals.config(&args.model.models()?)?;
     let metrics = chosen_metrics(&args.metrics, &intervals)?;
     if args.by.contains(&By::Model) && args.by.len() > 1 {
         return Err(Failure::usage("--by model stands alone: every row has a model"));
@@ -136,7 +142,7 @@ pub fn run(args: BacktestArgs, mut session: Session) -> Outcome {
         step: args.step.map_or(horizon, |s| s as usize),
         windows: args.windows as usize,
         refit: args.refit,
-        models: args.model.method.0,
+        models: args.model.models()?,
         season: args.model.season,
         lookback: args.model.lookback.map(|l| l as usize),
         intervals,
@@ -148,10 +154,15 @@ pub fn run(args: BacktestArgs, mut session: Session) -> Outcome {
     let columns = metric_columns(&metrics, &config.intervals);
     let names: Vec<String> = config.models.iter().map(ModelSpec::to_string).collect();
     report::validate_claims(&args.check, &columns, &names)?;
+    refuse_same_file(&[
+        ("-o", args.output.output.as_deref()),
+        ("--plot", args.output.plot.as_deref()),
+        ("--forecasts", args.forecasts.as_deref()),
+    ])?;
     let mut output = session.open_outputs(&args.output)?;
     let forecasts_file = args.forecasts.as_ref().map(|p| Ok::<_, Failure>((AtomicFile::create(p)?, p))).transpose()?;
     let sources = session.open_inputs(&args.input.input)?;
-    let panel = read_panel(&sources, &config.read)?;
+    let mut panel = read_panel(&sources, &config.read)?;
     drop(sources);
     panel.warnings.iter().for_each(|w| tracing::warn!("{w}"));
     check_season(&panel, config.season)?;
@@ -160,12 +171,14 @@ pub fn run(args: BacktestArgs, mut session: Session) -> Outcome {
         Refit::Never => None,
     };
     let rolling = Rolling { windows: config.windows, step: config.step, refit };
+    leave_out_short(&mut panel, &rolling, horizon);
     // A season is looked for only in what the first cutoff knows.
     let seasons: Vec<Seasons> = {
         use rayon::prelude::*;
         let known = |n: usize| rolling.cutoffs(n, horizon).map_or(n, |c| c[0]);
         panel.series.par_iter().map(|s| Seasons::of(s, &panel, config.season, known(s.y.len()))).collect()
     };
+    warn_of_left_out_seasons(&panel, &seasons, &config.models);
     let mut runs = Vec::new();
     for spec in &config.models {
         let series = inputs(&panel, &seasons, spec);
@@ -192,7 +205,7 @@ pub fn run(args: BacktestArgs, mut session: Session) -> Outcome {
         .collect();
     report_fallbacks(config.strict, &fallbacks, &[])?;
     let scored = Scored::new(&panel, &runs, &seasons, &config, &metrics)?;
-    let rows = scored.rows(&config.by);
+    let rows = &scored.rows;
     let details = forecast_table(&panel, &runs, &config);
     if let Some((mut file, path)) = forecasts_file {
         write_table(&details, Format::of_path(path).unwrap_or(Format::Csv), &mut file)?;
@@ -213,33 +226,47 @@ pub fn run(args: BacktestArgs, mut session: Session) -> Outcome {
         output.picture(&picture)?;
         show::keep(&session, "backtest.svg", &picture)?;
     }
-    report::keep(&session, &rows)?;
+    report::keep(&session, rows)?;
     if let Some(mut file) = session.run_file("forecasts.csv")? {
         write_table(&details, Format::Csv, &mut file)?;
         file.commit()?;
     }
-    let overall = scored.rows(&[By::Model]);
-    summary(&session, &panel, &overall, &config)?;
+    summary(&session, &panel, &scored.overall, &config)?;
     let object = || {
         Ok(json!({
             "shoal": VERSION, "commit": COMMIT, "seed": session.seed, "config": to_json(&config)?,
-            "freq": panel.freq.to_string(), "models": report::json(&overall), "cases": report::json(&rows),
+            "freq": panel.freq.to_string(), "models": report::json(&scored.overall), "cases": report::json(rows),
             "forecasts": rows_json(&details)?,
         }))
     };
-    output.result(&report::table(&rows), object)?;
+    output.result(&report::table(rows), object)?;
     session.finish(&config)?;
-    report::check(&session, &args.check, &rows)
+    report::check(&session, &args.check, rows)
+}
+
+/// Leaves out the series that are too short for the cutoffs, unless all are (which the engine refuses, naming one).
+fn leave_out_short(panel: &mut Panel, rolling: &Rolling, horizon: usize) {
+    let enough = |s: &Series| s.y.len() >= rolling.need(horizon);
+    let short: Vec<&str> = panel.series.iter().filter(|s| !enough(s)).map(|s| s.id.as_str()).collect();
+    if short.is_empty() || short.len() == panel.series.len() {
+        return;
+    }
+    let (count, first) = (short.len(), short[0]);
+    tracing::warn!(
+        "{count} series are too short for the cutoffs (\"{first}\" is the first; {} observations are needed): left out",
+        rolling.need(horizon)
+    );
+    panel.series.retain(enough);
 }
 
 /// The metrics asked for, or the default set.
 fn chosen_metrics(typed: &[Metric], intervals: &IntervalConfig) -> Outcome<Vec<Metric>> {
     let has_quantiles = !intervals.probabilities().is_empty();
-    if let Some(m) = typed.iter().find(|m| m.is_probabilistic() && !has_quantiles) {
-        return Err(Failure::usage(format!("metric \"{m}\" needs --level or --quantiles")));
-    }
     if let Some(m) = typed.iter().find(|m| matches!(m, Metric::Coverage | Metric::Width) && intervals.levels.is_empty()) {
         return Err(Failure::usage(format!("metric \"{m}\" needs --level")));
+    }
+    if let Some(m) = typed.iter().find(|m| m.is_probabilistic() && !has_quantiles) {
+        return Err(Failure::usage(format!("metric \"{m}\" needs --level or --quantiles")));
     }
     if !typed.is_empty() {
         let mut unique = Vec::new();
@@ -269,123 +296,113 @@ fn metric_columns(metrics: &[Metric], intervals: &IntervalConfig) -> Vec<String>
         .collect()
 }
 
-/// Scores of every element, kept apart by model, series, window and step.
-struct Scored<'a> {
-    panel: &'a Panel,
-    models: Vec<String>,
-    horizon: usize,
-    metrics: Vec<Metric>,
-    /// Time stamp of each cutoff as text, by series and window.
-    cutoffs: Vec<Vec<String>>,
-    /// scores[model][series][window][step]
-    scores: Vec<Vec<Vec<Vec<Scores>>>>,
+/// Scores of all elements, summed in the groups that are shown: the rows asked for, the models, and the models by step.
+struct Scored {
+    rows: Vec<MetricRow>,
+    overall: Vec<MetricRow>,
+    /// by_step[model][step]
+    by_step: Vec<Vec<Scores>>,
 }
 
-impl<'a> Scored<'a> {
-    fn new(
-        panel: &'a Panel,
-        runs: &[ModelRun],
-        seasons: &[Seasons],
-        config: &BacktestConfig,
-        metrics: &[Metric],
-    ) -> Outcome<Self> {
-        let wants_naive2 = metrics.contains(&Metric::Owa);
-        let levels = &config.intervals.levels;
-        let probabilities = config.intervals.probabilities();
-        let mut scores = Vec::with_capacity(runs.len());
-        for run in runs {
-            let mut by_series = Vec::with_capacity(panel.series.len());
-            for ((s, season), windows) in panel.series.iter().zip(seasons).zip(&run.forecasts) {
-                // One season for all models of a series, or their scaled errors could not be compared.
-                let m = season.longest_found();
-                let mut by_window = Vec::with_capacity(windows.len());
-                for (cut, f) in windows {
-                    let (train, truth) = (&s.y[..*cut], &s.y[*cut..*cut + config.horizon]);
-                    let scale = TrainScale::new(train, m);
-                    let naive2 = if wants_naive2 { Some(naive::naive2(train, m, config.horizon)?) } else { None };
-                    let step = |k: usize| {
-                        let at = k..k + 1;
-                        let mut one = Scores::default();
-                        one.add(&Window {
-                            y: &truth[at.clone()],
-                            mean: &f.mean[at.clone()],
-                            quantiles: probabilities.iter().zip(&f.quantiles).map(|(p, q)| (*p, &q[at.clone()])).collect(),
-                            levels: levels
-                                .iter()
-                                .enumerate()
-                                .filter(|(i, _)| f.quantiles.len() > 2 * i + 1)
-                                .map(|(i, l)| (*l, &f.quantiles[2 * i][at.clone()], &f.quantiles[2 * i + 1][at.clone()]))
-                                .collect(),
-                            scale,
-                            naive2: naive2.as_deref().map(|n| &n[at.clone()]),
-                            mape_cap: None,
-                        });
-                        one
-                    };
-                    by_window.push((0..config.horizon).map(step).collect());
-                }
-                by_series.push(by_window);
-            }
-            scores.push(by_series);
+/// Sums by key, in order of first appearance.
+#[derive(Default)]
+struct Groups {
+    at: HashMap<Vec<(String, String)>, usize>,
+    sums: Vec<(Vec<(String, String)>, Scores)>,
+}
+
+impl Groups {
+    fn slot(&mut self, keys: Vec<(String, String)>) -> &mut Scores {
+        let next = self.sums.len();
+        let at = *self.at.entry(keys.clone()).or_insert(next);
+        if at == next {
+            self.sums.push((keys, Scores::default()));
         }
-        let cutoffs = panel
-            .series
-            .iter()
-            .enumerate()
-            .map(|(i, s)| {
-                let windows = runs.first().map_or(&[][..], |r| &r.forecasts[i]);
-                windows.iter().map(|(cut, _)| format_time(s.times[cut - 1], panel.kind)).collect()
-            })
-            .collect();
-        let models = runs.iter().map(|r| r.spec.to_string()).collect();
-        Ok(Self { panel, models, horizon: config.horizon, metrics: metrics.to_vec(), cutoffs, scores })
+        &mut self.sums[at].1
     }
 
-    /// Metric rows grouped by model and the keys, in order of first appearance.
-    fn rows(&self, by: &[By]) -> Vec<MetricRow> {
-        let mut rows = Vec::new();
-        for (m, model) in self.models.iter().enumerate() {
-            let mut groups: Vec<(Vec<(String, String)>, Scores)> = Vec::new();
-            let mut index = std::collections::HashMap::new();
-            for (i, s) in self.panel.series.iter().enumerate() {
-                for (w, cutoff) in self.cutoffs[i].iter().enumerate() {
-                    for k in 0..self.horizon {
-                        let mut keys = Vec::new();
-                        if by.contains(&By::Series) {
-                            keys.push(("unique_id".to_string(), s.id.clone()));
-                        }
-                        keys.push(("model".to_string(), model.clone()));
-                        if by.contains(&By::Cutoff) {
-                            keys.push(("cutoff".to_string(), cutoff.clone()));
-                        }
-                        if by.contains(&By::Step) {
-                            keys.push(("step".to_string(), (k + 1).to_string()));
-                        }
-                        let at = *index.entry(keys.clone()).or_insert_with(|| {
-                            groups.push((keys, Scores::default()));
-                            groups.len() - 1
-                        });
-                        groups[at].1.merge(&self.scores[m][i][w][k]);
+    fn rows(self, metrics: &[Metric]) -> Vec<MetricRow> {
+        let row = |(keys, scores): (Vec<(String, String)>, Scores)| MetricRow {
+            keys,
+            metrics: metrics.iter().flat_map(|m| scores.columns(*m)).collect(),
+        };
+        self.sums.into_iter().map(row).collect()
+    }
+}
+
+impl Scored {
+    fn new(panel: &Panel, runs: &[ModelRun], seasons: &[Seasons], config: &BacktestConfig, metrics: &[Metric]) -> Outcome<Self> {
+        let wants_naive2 = metrics.contains(&Metric::Owa);
+        let horizon = config.horizon;
+        let (mut groups, mut overall) = (Groups::default(), Groups::default());
+        let mut by_step = vec![vec![Scores::default(); horizon]; runs.len()];
+        for (run, steps) in runs.iter().zip(&mut by_step) {
+            let model = run.spec.to_string();
+            for ((s, season), windows) in panel.series.iter().zip(seasons).zip(&run.forecasts) {
+                // One season for all models of a series, or their scaled errors could not be compared.
+                let m = season.found();
+                for (cut, f) in windows {
+                    let (train, truth) = (&s.y[..*cut], &s.y[*cut..*cut + horizon]);
+                    let scale = TrainScale::new(train, m);
+                    let naive2 = if wants_naive2 { Some(naive::naive2(train, m, horizon)?) } else { None };
+                    let mut keys = Vec::new();
+                    if config.by.contains(&By::Series) {
+                        keys.push(("unique_id".to_string(), s.id.clone()));
                     }
+                    keys.push(("model".to_string(), model.clone()));
+                    if config.by.contains(&By::Cutoff) {
+                        keys.push(("cutoff".to_string(), format_time(s.times[cut - 1], panel.kind)));
+                    }
+                    let window = |at: Range<usize>| scored_window(f, truth, naive2.as_deref(), scale, &config.intervals, at);
+                    if config.by.contains(&By::Step) {
+                        for k in 0..horizon {
+                            let mut keys = keys.clone();
+                            keys.push(("step".to_string(), (k + 1).to_string()));
+                            groups.slot(keys).add(&window(k..k + 1));
+                        }
+                    } else {
+                        groups.slot(keys).add(&window(0..horizon));
+                    }
+                    overall.slot(vec![("model".to_string(), model.clone())]).add(&window(0..horizon));
+                    steps.iter_mut().enumerate().for_each(|(k, step)| step.add(&window(k..k + 1)));
                 }
             }
-            for (keys, scores) in groups {
-                let metrics = self.metrics.iter().flat_map(|x| scores.columns(*x)).collect();
-                rows.push(MetricRow { keys, metrics });
-            }
         }
-        rows
+        Ok(Self { rows: groups.rows(metrics), overall: overall.rows(metrics), by_step })
     }
 
     /// One metric by horizon step for model `m`; NaN where undefined.
     fn by_step(&self, m: usize, metric: Metric) -> Vec<f64> {
-        (0..self.horizon)
-            .map(|k| {
-                let mut all = Scores::default();
-                self.scores[m].iter().flatten().for_each(|steps| all.merge(&steps[k]));
-                all.columns(metric).first().and_then(|(_, v)| *v).unwrap_or(f64::NAN)
-            })
-            .collect()
+        self.by_step[m].iter().map(|s| s.columns(metric).first().and_then(|(_, v)| *v).unwrap_or(f64::NAN)).collect()
+    }
+}
+
+/// The steps `at` of one forecast beside the truth.
+fn scored_window<'a>(
+    f: &'a SeriesForecast,
+    truth: &'a [f64],
+    naive2: Option<&'a [f64]>,
+    scale: TrainScale,
+    intervals: &IntervalConfig,
+    at: Range<usize>,
+) -> Window<'a> {
+    let part = |v: &'a [f64]| &v[at.clone()];
+    let levels = intervals.levels.iter().enumerate().filter(|(i, _)| f.quantiles.len() > 2 * i + 1);
+    // A bound of a level may also be asked for as a quantile: it counts once.
+    let mut quantiles: Vec<(f64, &[f64])> = Vec::new();
+    for (p, q) in intervals.probabilities().into_iter().zip(&f.quantiles) {
+        if !quantiles.iter().any(|(other, _)| (other - p).abs() < 1e-12) {
+            quantiles.push((p, part(q)));
+        }
+    }
+    Window {
+        y: part(truth),
+        mean: part(&f.mean),
+        quantiles,
+        levels: levels.map(|(i, l)| (*l, part(&f.quantiles[2 * i]), part(&f.quantiles[2 * i + 1]))).collect(),
+        scale,
+        naive2: naive2.map(part),
+        mape_cap: None,
     }
 }
 

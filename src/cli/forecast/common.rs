@@ -14,7 +14,7 @@ use clap::{Args, ValueEnum};
 pub struct ModelArgs {
     /// Models, comma-separated; see the list below.
     #[arg(short, long, visible_alias = "model", value_name = "MODELS", default_value = "auto-ets", value_parser = model_list, long_help = models_help())]
-    pub method: ModelList,
+    pub method: Vec<ModelList>,
     /// Season length in steps; 1 = none [default: found in each series among those usual for the frequency]
     #[arg(long, value_name = "M", value_parser = clap::value_parser!(u32).range(1..))]
     pub season: Option<u32>,
@@ -29,6 +29,25 @@ pub struct ModelArgs {
 fn models_help() -> String {
     let names: Vec<&str> = model_names();
     format!("Models, comma-separated. Known: {}", names.join(", "))
+}
+
+impl ModelArgs {
+    /// All models, in the order typed.
+    pub fn models(&self) -> Outcome<Vec<ModelSpec>> {
+        joined(&self.method)
+    }
+}
+
+/// The models of a repeated `--method`, each listed once.
+pub fn joined(lists: &[ModelList]) -> Outcome<Vec<ModelSpec>> {
+    let mut models: Vec<ModelSpec> = Vec::new();
+    for model in lists.iter().flat_map(|l| &l.0) {
+        if models.contains(model) {
+            return Err(Failure::usage(format!("model \"{model}\" is listed twice")));
+        }
+        models.push(model.clone());
+    }
+    Ok(models)
 }
 
 /// A parsed `--method` list.
@@ -55,11 +74,12 @@ pub struct IntervalArgs {
     #[arg(long, value_enum, value_name = "SOURCE")]
     pub intervals: Option<IntervalSource>,
     /// How calibration errors become intervals: an order statistic of the errors, or quantiles of mean plus and minus every error.
-    #[arg(long, value_enum, value_name = "VARIANT", default_value_t)]
-    pub conformal: VariantArg,
-    /// Forecasts made for calibration, each one horizon further back.
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
-    pub calib_windows: u16,
+    /// Implies --intervals conformal [default: distribution]
+    #[arg(long, value_enum, value_name = "VARIANT")]
+    pub conformal: Option<VariantArg>,
+    /// Forecasts made for calibration, each one horizon further back. Implies --intervals conformal [default: 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub calib_windows: Option<u16>,
 }
 
 /// See [`IntervalMethod`].
@@ -82,7 +102,18 @@ impl IntervalArgs {
     /// The checked form, for these models.
     pub fn config(&self, models: &[ModelSpec]) -> Outcome<IntervalConfig> {
         let asked = !self.level.is_empty() || !self.quantiles.is_empty();
-        let source = self.intervals.unwrap_or(if asked { IntervalSource::Model } else { IntervalSource::None });
+        let calibrated = self.conformal.is_some() || self.calib_windows.is_some();
+        let source = match self.intervals {
+            Some(IntervalSource::Model | IntervalSource::None) if calibrated => {
+                return Err(Failure::usage(
+                    "--conformal and --calib-windows go with --intervals conformal: leave one of them out",
+                ));
+            }
+            Some(source) => source,
+            None if calibrated => IntervalSource::Conformal,
+            None if asked => IntervalSource::Model,
+            None => IntervalSource::None,
+        };
         if let Some(bad) = self.level.iter().find(|l| !(**l > 0.0 && **l < 100.0)) {
             return Err(Failure::usage(format!("--level: found {bad}, expected percents between 0 and 100 such as 80,95")));
         }
@@ -110,11 +141,11 @@ impl IntervalArgs {
                 IntervalMethod::Model
             }
             IntervalSource::Conformal => IntervalMethod::Conformal {
-                variant: match self.conformal {
+                variant: match self.conformal.unwrap_or_default() {
                     VariantArg::Split => ConformalVariant::Split,
                     VariantArg::Distribution => ConformalVariant::Distribution,
                 },
-                windows: usize::from(self.calib_windows),
+                windows: usize::from(self.calib_windows.unwrap_or(3)),
             },
         };
         if !asked {
@@ -147,26 +178,35 @@ pub fn default_lookback(longest: usize, season: usize, horizon: usize) -> usize 
     wished.min(longest.saturating_sub(horizon) / 3).max(2)
 }
 
-/// The season of one series: `found` by test on the part that may be looked at, and what is `usual` for its frequency.
+/// The season of one series, on the part that may be looked at.
 #[derive(Debug, Clone, Copy)]
 pub struct Seasons {
+    /// Found by test, or typed.
     found: usize,
+    /// Found by test among the candidates that every model can take.
+    found_short: usize,
+    /// What is usual for the frequency.
     usual: usize,
 }
 
 impl Seasons {
     /// Takes `--season`, or looks for one in the first `known` observations.
     pub fn of(series: &Series, panel: &Panel, typed: Option<u32>, known: usize) -> Self {
+        let y = &series.y[..known.min(series.y.len())];
         if let Some(m) = typed {
-            return Self { found: m as usize, usual: m as usize };
+            // A series shorter than the season has none.
+            let m = if y.len() >= m as usize { m as usize } else { 1 };
+            return Self { found: m, found_short: m, usual: m };
         }
         let candidates = panel.freq.season_candidates();
-        let y = &series.y[..known.min(series.y.len())];
         let usual = candidates.iter().copied().find(|m| y.len() >= 2 * m).unwrap_or(1);
         // Only plain integers leave open what a step is; a year has no season.
         let open = matches!(panel.freq, Freq::Integer(_));
-        let found = if candidates.is_empty() && !open { 1 } else { detect_season(y, &candidates) };
-        Self { found, usual }
+        let look = |candidates: &[usize]| if candidates.is_empty() && !open { 1 } else { detect_season(y, candidates) };
+        let found = look(&candidates);
+        let short: Vec<usize> = candidates.iter().copied().filter(|m| *m <= LONGEST_COMMON).collect();
+        let found_short = if found <= LONGEST_COMMON || short.is_empty() { found } else { look(&short) };
+        Self { found, found_short, usual }
     }
 
     /// The longest season any model may use.
@@ -175,13 +215,43 @@ impl Seasons {
     }
 
     /// The season that scaled errors divide by: what was found, whatever the model.
-    pub fn longest_found(&self) -> usize {
+    pub fn found(&self) -> usize {
         self.found
     }
 
-    /// The season length that a model is fitted with: a model that is nothing without a season takes the usual one where none was found.
+    /// The season length that a model is fitted with: a model that is nothing without a season takes the usual one where none was
+    /// found; one that cannot take the season found takes a shorter one that was found too, or none.
     pub fn for_model(&self, spec: &ModelSpec) -> usize {
-        if self.found == 1 && spec.needs_season() { self.usual } else { self.found }
+        if self.found == 1 && spec.needs_season() {
+            return self.usual;
+        }
+        match spec.longest_season() {
+            Some(most) if self.found > most => {
+                if self.found_short <= most {
+                    self.found_short
+                } else {
+                    1
+                }
+            }
+            _ => self.found,
+        }
+    }
+}
+
+/// Seasons up to this length are looked for apart when a longer one is found, for the models that cannot take the longer one.
+const LONGEST_COMMON: usize = 60;
+
+/// Says where a model leaves out a season that the series has.
+pub fn warn_of_left_out_seasons(panel: &Panel, seasons: &[Seasons], models: &[ModelSpec]) {
+    for spec in models {
+        let short = panel.series.iter().zip(seasons).filter(|(_, s)| s.for_model(spec) != s.found && !(s.found == 1));
+        let mut short = short.map(|(s, season)| (s.id.as_str(), season.found, season.for_model(spec)));
+        if let Some((id, found, used)) = short.next() {
+            let more = short.count();
+            let used = if used == 1 { "none".to_string() } else { used.to_string() };
+            let rest = if more > 0 { format!(" (and {more} more series)") } else { String::new() };
+            tracing::warn!("series \"{id}\": {spec} cannot take the season of {found}, it uses {used}{rest}");
+        }
     }
 }
 
@@ -191,24 +261,22 @@ pub fn inputs<'a>(panel: &'a Panel, seasons: &[Seasons], spec: &ModelSpec) -> Ve
     with.map(|(s, season)| SeriesInput { id: &s.id, y: &s.y, season: season.for_model(spec) }).collect()
 }
 
-/// Refuses a season that some series cannot have.
+/// Refuses a season that no series can have; where only some are too short for it, they have none.
 pub fn check_season(panel: &Panel, typed: Option<u32>) -> Outcome {
     let Some(m) = typed else { return Ok(()) };
-    match panel.series.iter().find(|s| s.y.len() < m as usize) {
-        Some(s) => Err(Failure::usage(format!(
-            "--season {m} is longer than series \"{}\", which has {} observations: lower it, or 1 for no season",
-            s.id,
-            s.y.len()
-        ))),
-        None => Ok(()),
+    let longest = panel.series.iter().map(|s| s.y.len()).max().unwrap_or(0);
+    if longest < m as usize {
+        let whose = if panel.series.len() == 1 { "the series has" } else { "the longest series has" };
+        return Err(Failure::usage(format!("--season {m}: {whose} {longest} observations: lower it, or 1 for no season")));
     }
+    Ok(())
 }
 
 /// Warns of fallbacks and failed convergence; under `--strict` they are the run's failure.
 pub fn report_fallbacks(strict: bool, fallbacks: &[(String, String, String)], unconverged: &[(String, String)]) -> Outcome {
     let mut texts: Vec<String> = fallbacks
         .iter()
-        .map(|(id, model, why)| format!("series \"{id}\": naive stands in for {model}, which {why}"))
+        .map(|(id, model, why)| format!("series \"{id}\": naive stands in for {model}: {why}"))
         .chain(unconverged.iter().map(|(id, model)| format!("series \"{id}\": {model} did not converge")))
         .collect();
     if texts.is_empty() {

@@ -1,6 +1,6 @@
 //! `shoal forecast eval`: the fixed protocols of published benchmarks.
 
-use super::common::ModelList;
+use super::common::{ModelList, joined};
 use super::show;
 use crate::cli::args::{CheckArgs, InputArgs, OutputArgs};
 use crate::cli::failure::{Failure, Outcome};
@@ -22,13 +22,14 @@ use crate::table::{BadInput, Layout, Panel, ReadOptions, Source, matrix, read_pa
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::json;
+use std::collections::HashMap;
 use std::str::FromStr;
 
 pub const EXAMPLES: &str = "Examples:
   shoal forecast eval ETTh1.csv --preset etth1 -m seasonal-naive,linear,nlinear -H 96
-  shoal forecast eval national_illness.csv --preset illness -m naive --compat drop-last=32 -H 24,36
-  shoal forecast eval mine.csv -m linear,nlinear -L 336 -H 96,192 --assert \"nlinear.mse<=0.40\"
-  shoal forecast eval Monthly-train.csv --test Monthly-test.csv --preset m4-monthly -m auto-theta
+  shoal forecast eval national_illness.csv --preset illness -m naive --compat drop-last=32
+  shoal forecast eval mine.csv -m linear,nlinear -L 336 -H 96,192 --assert 'nlinear.mse<=0.40'
+  shoal forecast eval Monthly-train.csv --test Monthly-test.csv --preset m4-monthly -m theta
   shoal forecast eval --synthetic etth --preset etth1 -m linear -H 96";
 
 /// Arguments of `shoal forecast eval`.
@@ -51,7 +52,7 @@ pub struct EvalArgs {
     /// Models, comma-separated; linear models learn from the training part, all others from each window alone.
     #[arg(short, long, visible_alias = "model", value_name = "MODELS", default_value = "naive,seasonal-naive,linear,nlinear",
           value_parser = super::common::model_list, help_heading = "Models")]
-    method: ModelList,
+    method: Vec<ModelList>,
     /// Horizons, comma-separated [default: the preset's]
     #[arg(short = 'H', long, value_name = "STEPS", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     horizon: Vec<u32>,
@@ -156,12 +157,13 @@ struct Case {
 /// Runs the verb.
 pub fn run(args: EvalArgs, mut session: Session) -> Outcome {
     let metrics = metrics_of(&args)?;
-    let names: Vec<String> = args.method.0.iter().map(ModelSpec::to_string).collect();
+    let models = joined(&args.method)?;
+    let names: Vec<String> = models.iter().map(ModelSpec::to_string).collect();
     report::validate_claims(&args.check, &metrics.iter().map(Metric::to_string).collect::<Vec<_>>(), &names)?;
     let mut output = session.open_outputs(&args.output)?;
     let (config, dataset, cases) = match args.preset {
-        PresetArg::Table(preset) => long_horizon(&args, preset, &metrics, &mut session)?,
-        PresetArg::M4(group) => competition(&args, group, &metrics, &mut session)?,
+        PresetArg::Table(preset) => long_horizon(&args, &models, preset, &metrics, &mut session)?,
+        PresetArg::M4(group) => competition(&args, &models, group, &metrics, &mut session)?,
     };
     let rows: Vec<MetricRow> = cases.iter().map(|c| c.row.clone()).collect();
     if output.wants_picture() || session.keeps_run() {
@@ -202,6 +204,7 @@ fn metrics_of(args: &EvalArgs) -> Outcome<Vec<Metric>> {
 /// The train/validation/test protocol.
 fn long_horizon(
     args: &EvalArgs,
+    models: &[ModelSpec],
     preset: &Preset,
     metrics: &[Metric],
     session: &mut Session,
@@ -227,7 +230,7 @@ fn long_horizon(
     session.say(format!("{dataset}: {} rows, {} channels, lookback {lookback}, season {season}", views[0].len(), views.len()));
     let mut cases = Vec::new();
     for &horizon in &horizons {
-        for spec in &args.method.0 {
+        for spec in models {
             let cfg = EvalConfig { split, style: preset.style, lookback, horizon, season, drop_last };
             let explain = |e: FitError| match e {
                 FitError::Spec(_) if interrupt::requested() => Failure::Interrupted,
@@ -261,7 +264,7 @@ fn long_horizon(
     }
     let config = Config {
         preset: preset.name.into(),
-        models: args.method.0.clone(),
+        models: models.to_vec(),
         horizons,
         lookback: Some(lookback),
         season,
@@ -367,6 +370,7 @@ fn stem(path: &str) -> String {
 /// The M4 protocol.
 fn competition(
     args: &EvalArgs,
+    models: &[ModelSpec],
     group: m4::Group,
     metrics: &[Metric],
     session: &mut Session,
@@ -391,9 +395,10 @@ fn competition(
     let train = matrix::read_rows(train_source)?;
     let test_source = session.open_input(test_path)?;
     let test = matrix::read_rows(&test_source)?;
+    let by_id: HashMap<&str, &[f64]> = test.iter().map(|(id, y)| (id.as_str(), y.as_slice())).collect();
     let mut truth = Vec::with_capacity(train.len());
     for (id, _) in &train {
-        let Some((_, y)) = test.iter().find(|(other, _)| other == id) else {
+        let Some(y) = by_id.get(id.as_str()) else {
             return Err(BadInput::new(test_path.as_str(), format!("no row for series \"{id}\" of the training file")).into());
         };
         if y.len() < horizon {
@@ -407,7 +412,7 @@ fn competition(
     let dataset = stem(train_source.name());
     session.say(format!("{dataset}: {} series, horizon {horizon}, season {season}", series.len()));
     let mut cases = Vec::new();
-    for spec in &args.method.0 {
+    for spec in models {
         let result = m4::evaluate(spec, &series, &truth, &plan, session.observer())?;
         let fallbacks = result.forecasts.iter().filter(|f| f.fallback.is_some()).count();
         if fallbacks > 0 {
@@ -430,9 +435,9 @@ fn competition(
     }
     let config = Config {
         preset: group.name.into(),
-        models: args.method.0.clone(),
+        models: models.to_vec(),
         horizons: vec![horizon],
-        lookback: args.method.0.iter().any(ModelSpec::is_global).then_some(lookback),
+        lookback: models.iter().any(ModelSpec::is_global).then_some(lookback),
         season,
         split: None,
         style: None,

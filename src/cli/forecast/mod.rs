@@ -23,16 +23,19 @@ enum Verb {
     ///
     /// Writes one row per series, model and step: unique_id, ds, model, mean, then lo-/hi- per level and q per quantile.
     #[command(after_help = predict::EXAMPLES)]
+    #[command(allow_negative_numbers = true)]
     Predict(Box<predict::PredictArgs>),
     /// Measure models by forecasting from earlier cutoffs (rolling origin).
     ///
     /// Writes one row of metrics per series, model and cutoff; --forecasts keeps the forecasts themselves.
     #[command(after_help = backtest::EXAMPLES)]
+    #[command(allow_negative_numbers = true)]
     Backtest(Box<backtest::BacktestArgs>),
     /// Score models by the fixed train/validation/test protocol of the long-horizon benchmarks, or on M4.
     ///
     /// Writes one row of metrics per model and horizon.
     #[command(after_help = eval::EXAMPLES)]
+    #[command(allow_negative_numbers = true)]
     Eval(Box<eval::EvalArgs>),
 }
 

@@ -1,10 +1,13 @@
 //! `shoal forecast predict`: fit to every series and forecast from its end.
 
-use super::common::{HorizonArg, IntervalArgs, ModelArgs, Seasons, check_season, default_lookback, inputs, report_fallbacks};
+use super::common::{
+    HorizonArg, IntervalArgs, ModelArgs, Seasons, check_season, default_lookback, inputs, report_fallbacks,
+    warn_of_left_out_seasons,
+};
 use super::show;
 use crate::cli::args::{InputArgs, OutputArgs};
 use crate::cli::failure::{Failure, Outcome};
-use crate::cli::output::to_json;
+use crate::cli::output::{refuse_same_file, to_json};
 use crate::cli::session::{COMMIT, Session, VERSION};
 use crate::forecast::engine::{Plan, SeriesForecast, predict_panel};
 use crate::forecast::intervals::IntervalConfig;
@@ -19,8 +22,8 @@ use std::sync::Arc;
 
 pub const EXAMPLES: &str = "Examples:
   shoal forecast predict sales.csv -H 12
-  cat sales.csv | shoal forecast predict -m auto-ets,auto-arima -H 12 --level 80,95 -o forecast.parquet
-  shoal forecast predict panel.parquet -m nlinear -L 96 -H 24 --intervals conformal --plot panel.png";
+  cat sales.csv | shoal forecast predict -m auto-ets,naive -H 12 --level 80,95 -o out.parquet
+  shoal forecast predict panel.parquet -m nlinear -L 96 -H 24 --intervals conformal";
 
 /// Arguments of `shoal forecast predict`.
 #[derive(Debug, Args)]
@@ -62,13 +65,18 @@ struct ModelRun {
 pub fn run(args: PredictArgs, mut session: Session) -> Outcome {
     let mut config = PredictConfig {
         horizon: args.horizon.get()?,
-        intervals: args.intervals.config(&args.model.method.0)?,
-        models: args.model.method.0,
+        intervals: args.intervals.config(&args.model.models()?)?,
+        models: args.model.models()?,
         season: args.model.season,
         lookback: args.model.lookback.map(|l| l as usize),
         strict: args.model.strict,
         read: args.input.read_options(),
     };
+    refuse_same_file(&[
+        ("-o", args.output.output.as_deref()),
+        ("--plot", args.output.plot.as_deref()),
+        ("--fits", args.fits.as_deref()),
+    ])?;
     let mut output = session.open_outputs(&args.output)?;
     let fits_file = args.fits.as_ref().map(|p| Ok::<_, Failure>((crate::table::AtomicFile::create(p)?, p))).transpose()?;
     let sources = session.open_inputs(&args.input.input)?;
@@ -80,6 +88,7 @@ pub fn run(args: PredictArgs, mut session: Session) -> Outcome {
         use rayon::prelude::*;
         panel.series.par_iter().map(|s| Seasons::of(s, &panel, config.season, s.y.len())).collect()
     };
+    warn_of_left_out_seasons(&panel, &seasons, &config.models);
     let mut runs = Vec::new();
     for spec in &config.models {
         let series = inputs(&panel, &seasons, spec);

@@ -113,7 +113,9 @@ fn multiply_adjoint(a: &[f64], s: &[f64], m: usize, sign: f64, bar: &[f64], a_ba
 ///
 /// A polynomial `1 - Σ a_i z^i` has its roots outside the unit circle exactly when the partial autocorrelations of the AR
 /// process it defines are inside (-1, 1) (Barndorff-Nielsen & Schou 1973; Monahan 1984); `a_i * shrink^i` moves the roots out
-/// by `1 / shrink`. Plain bounds on the partial autocorrelations, not a tanh, so that the unit circle itself can be reached.
+/// by `1 / shrink`. For the seasonal factors z stands for the season's lag B^m: a bound on the roots of the *expanded*
+/// polynomial would be a bound of `shrink^m` on a seasonal coefficient (0.89 for m = 12), which ordinary series exceed.
+/// Plain bounds on the partial autocorrelations, not a tanh, so that the unit circle itself can be reached.
 #[derive(Debug, Clone)]
 pub(super) struct Region {
     /// Largest partial autocorrelation by block: ar, ma, sar, sma.
@@ -156,10 +158,10 @@ impl Region {
 
     /// Box point `x` (count) to coefficients (count).
     pub(super) fn coefficients(&self, layout: &Layout, x: &[f64], coef: &mut [f64]) {
-        for (block, (start, len, step, sign)) in layout.blocks().into_iter().enumerate().filter(|(_, b)| b.1 > 0) {
+        for (block, (start, len, _, sign)) in layout.blocks().into_iter().enumerate().filter(|(_, b)| b.1 > 0) {
             let out = &mut coef[start..start + len];
             step_up(&x[start..start + len], out);
-            let unit = self.shrink[block].powi(i32::try_from(step).unwrap_or(i32::MAX));
+            let unit = self.shrink[block];
             let mut factor = sign;
             for c in out {
                 factor *= unit;
@@ -171,8 +173,8 @@ impl Region {
     /// The adjoint of [`Region::coefficients`]: derivatives by coefficient to derivatives by `x`.
     pub(super) fn pull_back(&self, layout: &Layout, x: &[f64], coef_bar: &[f64], x_bar: &mut [f64]) {
         let mut scaled = Vec::new();
-        for (block, (start, len, step, sign)) in layout.blocks().into_iter().enumerate().filter(|(_, b)| b.1 > 0) {
-            let unit = self.shrink[block].powi(i32::try_from(step).unwrap_or(i32::MAX));
+        for (block, (start, len, _, sign)) in layout.blocks().into_iter().enumerate().filter(|(_, b)| b.1 > 0) {
+            let unit = self.shrink[block];
             let mut factor = sign;
             scaled.clear();
             scaled.extend(coef_bar[start..start + len].iter().map(|b| {
@@ -186,8 +188,8 @@ impl Region {
     /// Coefficients back to the box; a block outside the region is pulled in towards zero until it fits.
     pub(super) fn point(&self, layout: &Layout, coef: &[f64]) -> Vec<f64> {
         let mut x = vec![0.0; layout.count()];
-        for (block, (start, len, step, sign)) in layout.blocks().into_iter().enumerate() {
-            let unit = self.shrink[block].powi(i32::try_from(step).unwrap_or(i32::MAX));
+        for (block, (start, len, _, sign)) in layout.blocks().into_iter().enumerate() {
+            let unit = self.shrink[block];
             let limit = self.limit[block].min(0.99);
             let mut pull = 1.0;
             for _ in 0..200 {

@@ -1,16 +1,19 @@
-//! shoal: research and operations on structure in groups, as a library.
+//! shoal: research and operations on structure in groups, as a library behind the binary of the same name.
 //!
-//! The binary is `shoal`; the rooms below are its parts, arrows point downward in this list (see docs/architecture.md).
+//! | room | what lives there |
+//! |---|---|
+//! | [`cli`] | what the user types: arguments, messages, exit codes |
+//! | [`forecast`] | forecasting methods and their evaluation |
+//! | [`nn`] | building blocks of neural models: seeded initialisation |
+//! | [`plot`] | pictures: data in, SVG or PNG bytes out |
+//! | [`run`] | seeds, progress, manifests, asserted metrics |
+//! | [`table`] | tables and series in and out: CSV, Parquet, JSON lines |
+//!
+//! Arrows: `cli` uses all others, `forecast` uses `run` for seeds and progress; nothing points back (docs/architecture.md).
 
-/// What the user types: arguments, messages, exit codes.
 pub mod cli;
-/// Forecasting methods and their evaluation.
 pub mod forecast;
-/// Building blocks of neural models: seeded initialisation.
 pub mod nn;
-/// Pictures: data in, SVG or PNG bytes out.
 pub mod plot;
-/// Seeds, progress, manifests, asserted metrics.
 pub mod run;
-/// Tables and series in and out: CSV, Parquet, JSON lines.
 pub mod table;

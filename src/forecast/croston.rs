@@ -12,9 +12,8 @@
 //! Source: Croston (1972), Operational Research Quarterly 23(3); Syntetos & Boylan (2005), International Journal of Forecasting
 //! 21(2); Teunter, Syntetos & Babai (2011), European Journal of Operational Research 214(3). Conventions as in statsforecast.
 
-use crate::forecast::model::{Diagnostics, FitError, Fitted, Prediction, Spread};
-use crate::forecast::naive::check_range;
-use crate::forecast::theta::scalar::minimise;
+use crate::forecast::model::{Diagnostics, FitError, Fitted, Prediction, Spread, check_range};
+use crate::forecast::optimize::minimise;
 
 /// The smoothing constant of the classic methods.
 const ALPHA: f64 = 0.1;

@@ -130,3 +130,15 @@ pub fn check_positive(y: &[f64]) -> Result<(), FitError> {
         None => Ok(()),
     }
 }
+
+/// Sums and differences of values up to this size stay finite with room for any horizon.
+const LARGEST: f64 = 1e280;
+
+/// Refuses missing values, series shorter than `need` and values so large (beyond 1e280) that sums would overflow.
+pub(crate) fn check_range(y: &[f64], need: usize) -> Result<(), FitError> {
+    check_series(y, need)?;
+    match y.iter().position(|v| v.abs() > LARGEST) {
+        Some(i) => Err(FitError::Numerical(format!("observation {} is larger than 1e280: rescale the series", i + 1))),
+        None => Ok(()),
+    }
+}

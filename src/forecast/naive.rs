@@ -16,20 +16,8 @@
 //! Source: Hyndman & Athanasopoulos, *Forecasting: Principles and Practice* (3rd ed.), sections 5.2 and 5.5; divisors as in
 //! statsforecast, so that intervals agree with it. [`naive2`] is the benchmark of the M4 competition.
 
-use crate::forecast::model::{Diagnostics, FitError, Fitted, Prediction, Spread, check_series};
+use crate::forecast::model::{Diagnostics, FitError, Fitted, Prediction, Spread, check_range};
 use crate::forecast::seasonality::adjust_if_seasonal;
-
-/// Sums and differences of values up to this size stay finite with room for any horizon.
-const LARGEST: f64 = 1e280;
-
-/// Refuses missing values, series shorter than `need` and values so large (beyond 1e280) that sums would overflow.
-pub(crate) fn check_range(y: &[f64], need: usize) -> Result<(), FitError> {
-    check_series(y, need)?;
-    match y.iter().position(|v| v.abs() > LARGEST) {
-        Some(i) => Err(FitError::Numerical(format!("observation {} is larger than 1e280: rescale the series", i + 1))),
-        None => Ok(()),
-    }
-}
 
 /// √(Σ e²/divisor) over the entries that are numbers, without overflow or underflow of the squares.
 pub(crate) fn root_mean_square(e: &[f64], divisor: f64) -> f64 {

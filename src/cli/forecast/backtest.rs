@@ -1,8 +1,7 @@
 //! `shoal forecast backtest`: rolling-origin evaluation.
 
 use super::common::{
-    HorizonArg, IntervalArgs, ModelArgs, Seasons, check_season, default_lookback, inputs, report_fallbacks,
-    warn_of_left_out_seasons,
+    HorizonArg, IntervalArgs, ModelArgs, Seasons, check_season, default_lookback, inputs, report_fallbacks, tell_seasons,
 };
 use super::predict::rows_json;
 use super::show::{self, BacktestRun};
@@ -178,7 +177,7 @@ pub fn run(args: BacktestArgs, mut session: Session) -> Outcome {
         let known = |n: usize| rolling.cutoffs(n, horizon).map_or(n, |c| c[0]);
         panel.series.par_iter().map(|s| Seasons::of(s, &panel, config.season, known(s.y.len()))).collect()
     };
-    warn_of_left_out_seasons(&panel, &seasons, &config.models);
+    tell_seasons(&panel, &seasons, &config.models);
     let mut runs = Vec::new();
     for spec in &config.models {
         let series = inputs(&panel, &seasons, spec);
@@ -186,6 +185,7 @@ pub fn run(args: BacktestArgs, mut session: Session) -> Outcome {
         let season = series.iter().map(|s| s.season).max().unwrap_or(1);
         let lookback = config.lookback.unwrap_or_else(|| default_lookback(known, season, horizon));
         if spec.is_global() {
+            tracing::info!("{spec}: lookback {lookback}");
             config.lookback = Some(lookback);
         }
         let plan = Plan { horizon, lookback, intervals: config.intervals.clone() };

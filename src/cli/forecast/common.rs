@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Models")]
 pub struct ModelArgs {
-    /// Models, comma-separated; see the list below.
+    /// Models, comma-separated; --help lists them.
     #[arg(short, long, visible_alias = "model", value_name = "MODELS", default_value = "auto-ets", value_parser = model_list, long_help = models_help())]
     pub method: Vec<ModelList>,
     /// Season length in steps; 1 = none [default: found in each series among those usual for the frequency]
@@ -241,10 +241,19 @@ impl Seasons {
 /// Seasons up to this length are looked for apart when a longer one is found, for the models that cannot take the longer one.
 const LONGEST_COMMON: usize = 60;
 
-/// Says where a model leaves out a season that the series has.
-pub fn warn_of_left_out_seasons(panel: &Panel, seasons: &[Seasons], models: &[ModelSpec]) {
+/// Says which seasons were found (with -v, per series with -vv), and warns where a model leaves out one that the series has.
+pub fn tell_seasons(panel: &Panel, seasons: &[Seasons], models: &[ModelSpec]) {
+    let mut counts = std::collections::BTreeMap::new();
+    for (s, season) in panel.series.iter().zip(seasons) {
+        *counts.entry(season.found).or_insert(0usize) += 1;
+        tracing::debug!("series \"{}\": season {}", s.id, season.found);
+    }
+    for (season, count) in counts {
+        let what = if season == 1 { "no season".to_string() } else { format!("season {season}") };
+        tracing::info!("{what} in {count} of {} series", panel.series.len());
+    }
     for spec in models {
-        let short = panel.series.iter().zip(seasons).filter(|(_, s)| s.for_model(spec) != s.found && !(s.found == 1));
+        let short = panel.series.iter().zip(seasons).filter(|(_, s)| s.for_model(spec) != s.found && s.found != 1);
         let mut short = short.map(|(s, season)| (s.id.as_str(), season.found, season.for_model(spec)));
         if let Some((id, found, used)) = short.next() {
             let more = short.count();

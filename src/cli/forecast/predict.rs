@@ -1,8 +1,7 @@
 //! `shoal forecast predict`: fit to every series and forecast from its end.
 
 use super::common::{
-    HorizonArg, IntervalArgs, ModelArgs, Seasons, check_season, default_lookback, inputs, report_fallbacks,
-    warn_of_left_out_seasons,
+    HorizonArg, IntervalArgs, ModelArgs, Seasons, check_season, default_lookback, inputs, report_fallbacks, tell_seasons,
 };
 use super::show;
 use crate::cli::args::{InputArgs, OutputArgs};
@@ -88,7 +87,7 @@ pub fn run(args: PredictArgs, mut session: Session) -> Outcome {
         use rayon::prelude::*;
         panel.series.par_iter().map(|s| Seasons::of(s, &panel, config.season, s.y.len())).collect()
     };
-    warn_of_left_out_seasons(&panel, &seasons, &config.models);
+    tell_seasons(&panel, &seasons, &config.models);
     let mut runs = Vec::new();
     for spec in &config.models {
         let series = inputs(&panel, &seasons, spec);
@@ -96,6 +95,7 @@ pub fn run(args: PredictArgs, mut session: Session) -> Outcome {
         let season = series.iter().map(|s| s.season).max().unwrap_or(1);
         let lookback = config.lookback.unwrap_or_else(|| default_lookback(longest, season, config.horizon));
         if spec.is_global() {
+            tracing::info!("{spec}: lookback {lookback}");
             config.lookback = Some(lookback);
         }
         let plan = Plan { horizon: config.horizon, lookback, intervals: config.intervals.clone() };

@@ -9,7 +9,7 @@
 //! problem is convex), and what remains is a smooth function of α alone, searched by a grid and Brent's method. Nothing depends
 //! on a starting point.
 
-use super::scalar::minimise;
+use crate::forecast::optimize::minimise;
 
 /// Interval of α, as in statsforecast and the R package forecTheta.
 pub(super) const ALPHA: (f64, f64) = (0.1, 0.99);

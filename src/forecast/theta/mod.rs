@@ -32,10 +32,8 @@
 //! seasons of length 2 and 3 are tested too, exact variances for the dynamic models.
 
 mod estimate;
-pub(crate) mod scalar;
 
-use crate::forecast::model::{Diagnostics, FitError, Fitted, Prediction, Spread};
-use crate::forecast::naive::check_range;
+use crate::forecast::model::{Diagnostics, FitError, Fitted, Prediction, Spread, check_range};
 use crate::forecast::seasonality::{Decomposition, Kind, adjust_if_seasonal};
 use estimate::{BURN_IN, Estimate, Line, Problem, Running, line_of};
 

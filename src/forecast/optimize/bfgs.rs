@@ -1,7 +1,9 @@
-//! Small dense minimisers for likelihoods: a projected BFGS for smooth functions in a box and Nelder–Mead for the rest.
+//! Projected BFGS for likelihoods: a smooth function of a few variables in a box.
 //!
-//! Both are deterministic, allocate once per call and never evaluate outside the box. A function value that is not finite
-//! counts as "worse than anything": a line search backs away from it, so a likelihood may return infinity where it is undefined.
+//! Deterministic, allocates once per call and never evaluates outside the box. A function value that is not finite counts as
+//! "worse than anything": the line search backs away from it, so a likelihood may return infinity where it is undefined.
+//!
+//! Source: Nocedal & Wright 2006, *Numerical Optimization*, chapters 3 and 6; bounds by holding the variables whose gradient points outward.
 
 /// Where a minimiser stopped.
 #[derive(Debug, Clone)]
@@ -16,7 +18,7 @@ pub struct Minimum {
     pub iterations: usize,
 }
 
-/// Stopping rules shared by the minimisers of this module.
+/// Stopping rules.
 #[derive(Debug, Clone, Copy)]
 pub struct Stop {
     /// Largest number of iterations.
@@ -167,116 +169,51 @@ fn identity(d: usize) -> Vec<f64> {
     h
 }
 
-/// Adds a central-difference gradient to a function, stepping inward at a bound (one-sided there).
-///
-/// Step `1e-6 * max(1e-2, |x|)`; error about 1e-9 relative for functions computed to 1e-15. Cost: 2d evaluations.
-pub fn difference_gradient<'a>(
-    mut f: impl FnMut(&[f64]) -> f64 + 'a,
-    lo: &'a [f64],
-    hi: &'a [f64],
-) -> impl FnMut(&[f64], &mut [f64]) -> f64 + 'a {
-    let mut probe: Vec<f64> = Vec::new();
-    move |x, g| {
-        let centre = f(x);
-        if !centre.is_finite() {
-            return centre;
-        }
-        probe.clear();
-        probe.extend_from_slice(x);
-        for i in 0..x.len() {
-            let step = 1e-6 * x[i].abs().max(1e-2);
-            let (up, down) = ((x[i] + step).min(hi[i]), (x[i] - step).max(lo[i]));
-            let mut at = |v: f64| {
-                if v == x[i] {
-                    return centre;
-                }
-                probe[i] = v;
-                f(&probe)
-            };
-            let (f_up, f_down) = (at(up), at(down));
-            probe[i] = x[i];
-            g[i] = match (f_up.is_finite(), f_down.is_finite()) {
-                (true, true) => (f_up - f_down) / (up - down),
-                (true, false) => (f_up - centre) / (up - x[i]),
-                (false, true) => (centre - f_down) / (x[i] - down),
-                (false, false) => 0.0,
-            };
-            if !g[i].is_finite() {
-                g[i] = 0.0;
-            }
-        }
-        centre
-    }
-}
-
-/// Minimises `f` over the box by Nelder–Mead from a simplex with edges `step * max(0.1, |x0|)`, points outside being clamped.
-///
-/// Stops when the simplex's values agree to `f_tol` (relative) or after `max_iter` evaluations. For functions with kinks.
-pub fn nelder_mead(mut f: impl FnMut(&[f64]) -> f64, x0: &[f64], lo: &[f64], hi: &[f64], step: f64, stop: Stop) -> Minimum {
-    let d = x0.len();
-    let clamp = |x: &mut [f64]| x.iter_mut().zip(lo.iter().zip(hi)).for_each(|(v, (&l, &h))| *v = v.clamp(l, h));
-    let mut eval = |x: &[f64]| {
-        let v = f(x);
-        if v.is_nan() { f64::INFINITY } else { v }
-    };
-    let mut start = x0.to_vec();
-    clamp(&mut start);
-    let mut simplex: Vec<(f64, Vec<f64>)> = vec![(eval(&start), start.clone())];
-    for i in 0..d {
-        let mut p = start.clone();
-        let edge = step * p[i].abs().max(0.1);
-        p[i] = if p[i] + edge <= hi[i] { p[i] + edge } else { p[i] - edge };
-        clamp(&mut p);
-        simplex.push((eval(&p), p));
-    }
-    let mut evaluations = d + 1;
-    let mut converged = d == 0;
-    while d > 0 && evaluations < stop.max_iter {
-        simplex.sort_by(|a, b| a.0.total_cmp(&b.0));
-        if simplex[d].0 - simplex[0].0 <= stop.f_tol * simplex[0].0.abs().max(1.0) {
-            converged = true;
-            break;
-        }
-        let centroid: Vec<f64> = (0..d).map(|i| simplex[..d].iter().map(|p| p.1[i]).sum::<f64>() / d as f64).collect();
-        let toward = |c: f64| {
-            let mut p: Vec<f64> = (0..d).map(|i| centroid[i] + c * (simplex[d].1[i] - centroid[i])).collect();
-            clamp(&mut p);
-            p
-        };
-        let reflected = toward(-1.0);
-        let fr = eval(&reflected);
-        evaluations += 1;
-        if fr < simplex[0].0 {
-            let expanded = toward(-2.0);
-            let fe = eval(&expanded);
-            evaluations += 1;
-            simplex[d] = if fe < fr { (fe, expanded) } else { (fr, reflected) };
-        } else if fr < simplex[d - 1].0 {
-            simplex[d] = (fr, reflected);
-        } else {
-            let contracted = toward(if fr < simplex[d].0 { -0.5 } else { 0.5 });
-            let fc = eval(&contracted);
-            evaluations += 1;
-            if fc < fr.min(simplex[d].0) {
-                simplex[d] = (fc, contracted);
-            } else {
-                let best = simplex[0].1.clone();
-                for (value, p) in simplex.iter_mut().skip(1) {
-                    p.iter_mut().zip(&best).for_each(|(v, &b)| *v = b + 0.5 * (*v - b));
-                    *value = eval(p);
-                }
-                evaluations += d;
-            }
-        }
-    }
-    simplex.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let (f, x) = simplex.swap_remove(0);
-    Minimum { x, f, converged, iterations: evaluations }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Adds a central-difference gradient to a function, stepping inward at a bound (one-sided there).
+    ///
+    /// Step `1e-6 * max(1e-2, |x|)`; error about 1e-9 relative for functions computed to 1e-15. Cost: 2d evaluations.
+    fn difference_gradient<'a>(
+        mut f: impl FnMut(&[f64]) -> f64 + 'a,
+        lo: &'a [f64],
+        hi: &'a [f64],
+    ) -> impl FnMut(&[f64], &mut [f64]) -> f64 + 'a {
+        let mut probe: Vec<f64> = Vec::new();
+        move |x, g| {
+            let centre = f(x);
+            if !centre.is_finite() {
+                return centre;
+            }
+            probe.clear();
+            probe.extend_from_slice(x);
+            for i in 0..x.len() {
+                let step = 1e-6 * x[i].abs().max(1e-2);
+                let (up, down) = ((x[i] + step).min(hi[i]), (x[i] - step).max(lo[i]));
+                let mut at = |v: f64| {
+                    if v == x[i] {
+                        return centre;
+                    }
+                    probe[i] = v;
+                    f(&probe)
+                };
+                let (f_up, f_down) = (at(up), at(down));
+                probe[i] = x[i];
+                g[i] = match (f_up.is_finite(), f_down.is_finite()) {
+                    (true, true) => (f_up - f_down) / (up - down),
+                    (true, false) => (f_up - centre) / (up - x[i]),
+                    (false, true) => (centre - f_down) / (x[i] - down),
+                    (false, false) => 0.0,
+                };
+                if !g[i].is_finite() {
+                    g[i] = 0.0;
+                }
+            }
+            centre
+        }
+    }
 
     fn rosenbrock(x: &[f64]) -> f64 {
         (1.0 - x[0]).powi(2) + 100.0 * (x[1] - x[0] * x[0]).powi(2)
@@ -291,14 +228,6 @@ mod tests {
         let hi = [0.5, 5.0];
         let m = bfgs(difference_gradient(rosenbrock, &lo, &hi), &[-1.2, 1.0], &lo, &hi, Stop::default());
         assert!(m.x[0] == 0.5 && (m.x[1] - 0.25).abs() < 1e-5, "{m:?}");
-    }
-
-    #[test]
-    fn nelder_mead_finds_a_kink() {
-        let f = |x: &[f64]| (x[0] - 0.3).abs() + (x[1] + 0.7).abs();
-        let stop = Stop { max_iter: 4000, f_tol: 1e-12, ..Stop::default() };
-        let m = nelder_mead(f, &[0.0, 0.0], &[-1.0, -1.0], &[1.0, 1.0], 0.1, stop);
-        assert!((m.x[0] - 0.3).abs() < 1e-6 && (m.x[1] + 0.7).abs() < 1e-6, "{m:?}");
     }
 
     #[test]

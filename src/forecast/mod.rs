@@ -17,3 +17,4 @@ pub mod seasonality;
 pub mod spec;
 pub mod synthetic;
 pub mod theta;
+pub mod time_features;

@@ -121,6 +121,20 @@ fn the_published_repeat_rows_drop_the_last_batch() {
 }
 
 #[test]
+fn the_scaler_of_etth1() {
+    let Some(f) = shared("ett-small/ETTh1.csv") else { return };
+    let source = shoal::table::Source::open(&f).unwrap();
+    let panel = shoal::table::read_panel(&[source], &Default::default()).unwrap();
+    let mean = [7.937742, 2.021039, 5.079771, 0.746186, 2.781762, 0.788453, 17.128262];
+    let sd = [5.812749, 2.090105, 5.518794, 1.926379, 1.023523, 0.630237, 9.176491];
+    for ((s, m), d) in panel.series.iter().zip(mean).zip(sd) {
+        let got = shoal::forecast::engine::standard_scale(&s.y[..8640]);
+        // Printed to six decimals.
+        assert!((got.0 - m).abs() < 6e-7 && (got.1 - d).abs() < 6e-7, "{}: {got:?}", s.id);
+    }
+}
+
+#[test]
 fn window_counts() {
     if let Some(f) = shared("ett-small/ETTh1.csv") {
         let got = rows(&ok(&format!("forecast eval {f} --preset etth1 -m naive -q")));

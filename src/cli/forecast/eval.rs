@@ -228,6 +228,11 @@ fn long_horizon(
     let drop_last = args.compat.iter().map(|Compat::DropLast(b)| *b).next_back();
     let views: Vec<&[f64]> = channels.iter().map(|(_, y)| y.as_slice()).collect();
     session.say(format!("{dataset}: {} rows, {} channels, lookback {lookback}, season {season}", views[0].len(), views.len()));
+    for spec in models {
+        if let Some(most) = spec.longest_season().filter(|most| season > *most) {
+            tracing::warn!("{spec} takes seasons up to {most}, not {season}: it is fitted without one");
+        }
+    }
     let mut cases = Vec::new();
     for &horizon in &horizons {
         for spec in models {

@@ -34,7 +34,7 @@ pub struct InputArgs {
     #[arg(long, value_name = "FORMAT")]
     pub time_format: Option<String>,
     /// One more text that means a missing value; repeatable. Empty, NA, NaN, nan, NULL and null always do.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub na: Vec<String>,
     /// Fill missing values and missing time stamps.
     #[arg(long, value_enum, value_name = "HOW")]

@@ -25,7 +25,8 @@ pub struct Typed {
 }
 
 /// Options that say where results go or how to talk: a repeated run does not inherit them.
-const NOT_INHERITED: [&str; 9] = ["config", "run-dir", "force", "output", "plot", "quiet", "verbose", "update-check", "threads"];
+const NOT_INHERITED: [&str; 11] =
+    ["config", "run-dir", "force", "output", "plot", "fits", "forecasts", "quiet", "verbose", "update-check", "threads"];
 
 /// The command line with the options of `--config` filled in.
 pub struct Expanded {
@@ -224,7 +225,9 @@ fn parse(path: &str, text: &str) -> Outcome<File> {
             inputs: Vec<InputRecord>,
         }
         let m: Repeat = serde_json::from_str(text).map_err(|e| bad(format!("is not a manifest of shoal: {e}")))?;
-        let inputs = m.inputs.iter().filter(|r| !m.flags.values().any(|v| v.as_str() == Some(&r.path)));
+        // The test file of an m4 run is an option; it was read last.
+        let options = usize::from(m.flags.contains_key("test"));
+        let inputs = m.inputs.iter().take(m.inputs.len().saturating_sub(options));
         let inputs = inputs.map(|r| r.path.clone()).collect();
         return Ok(File { flags: m.flags, inputs, command: Some(m.command), records: m.inputs });
     }

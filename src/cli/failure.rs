@@ -1,5 +1,6 @@
 //! How a run ends: the exit-code table of the program in one place.
 
+use super::messages::tell;
 use crate::forecast::engine::EngineError;
 use crate::forecast::model::FitError;
 use crate::plot::PlotError;
@@ -50,16 +51,26 @@ impl Failure {
     /// Tells the user, on stderr (clap's help and version on stdout).
     pub fn report(&self) {
         match self {
-            Self::Run(e) => eprintln!("error: {e:#}"),
-            Self::Usage(text) => eprintln!("error: {text}"),
-            Self::Claims(texts) | Self::Numbers(texts) => texts.iter().for_each(|t| eprintln!("error: {t}")),
-            Self::Interrupted => eprintln!("interrupted"),
+            Self::Run(e) => tell(format_args!("error: {e:#}")),
+            Self::Usage(text) => tell(format_args!("error: {text}")),
+            Self::Claims(texts) | Self::Numbers(texts) => texts.iter().for_each(|t| tell(format_args!("error: {t}"))),
+            Self::Interrupted => tell("interrupted"),
             Self::ClosedPipe => {}
             Self::Clap(e) => {
                 // A closed pipe behind --help is nobody's error.
                 let _ = e.print();
             }
         }
+    }
+}
+
+/// Goes on with `rest` after the result was written, also when its reader went away: the run is kept and claims are held all the
+/// same.
+pub fn complete(written: Outcome, rest: impl FnOnce() -> Outcome) -> Outcome {
+    match written {
+        Err(Failure::ClosedPipe) => rest().and(Err(Failure::ClosedPipe)),
+        Ok(()) => rest(),
+        Err(e) => Err(e),
     }
 }
 
@@ -95,6 +106,9 @@ impl From<EngineError> for Failure {
 
 impl From<FitError> for Failure {
     fn from(e: FitError) -> Self {
+        if matches!(e, FitError::Numerical(_)) {
+            return Self::Run(e.into());
+        }
         Self::Usage(e.to_string())
     }
 }

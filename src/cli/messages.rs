@@ -27,6 +27,12 @@ where
     }
 }
 
+/// One line on stderr. A reader that went away is nobody's error.
+pub fn tell(text: impl fmt::Display) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
 /// Sends log lines up to `level` to stderr. A second call changes nothing.
 pub fn install(level: Level) {
     let subscriber = tracing_subscriber::fmt()

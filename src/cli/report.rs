@@ -2,10 +2,12 @@
 
 use super::args::CheckArgs;
 use super::failure::{Failure, Outcome};
+use super::messages::tell;
 use super::session::{Session, read_json, write_json};
 use crate::run::check::{Baseline, MetricRow, compare};
 use crate::table::{AtomicFile, Table, Values, write_table};
 use serde_json::{Map, Value};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Refuses claims about metrics or models that this run does not have, before anything is computed.
@@ -15,11 +17,20 @@ pub fn validate_claims(check: &CheckArgs, metrics: &[String], models: &[String])
     }
     if let Some(path) = &check.check
         && !check.update_check
-        && !path.exists()
     {
-        return Err(Failure::usage(format!("--check {}: no such file (write it first with --update-check)", path.display())));
+        if !path.exists() {
+            return Err(Failure::usage(format!("--check {}: no such file (write it first with --update-check)", path.display())));
+        }
+        read_baseline(path)?;
     }
     Ok(())
+}
+
+/// Keys that stay text even where they look like numbers.
+const TEXT_KEYS: [&str; 2] = ["unique_id", "dataset"];
+
+fn read_baseline(path: &Path) -> Outcome<Baseline> {
+    read_json(path, "a file of metrics written by --update-check or --run-dir")
 }
 
 /// Metric rows as a table: keys as text (whole numbers as numbers), metrics as numbers, undefined values empty.
@@ -30,13 +41,14 @@ pub fn table(rows: &[MetricRow]) -> Table {
         let texts: Vec<&str> = rows.iter().map(|r| r.keys.get(i).map_or("", |(_, v)| v.as_str())).collect();
         let whole: Option<Vec<i64>> = texts.iter().map(|t| t.parse().ok()).collect();
         let values = match whole {
-            Some(numbers) if name != "unique_id" && name != "dataset" => Values::Integer(numbers),
+            Some(numbers) if !TEXT_KEYS.contains(&name.as_str()) => Values::Integer(numbers),
             _ => Values::Text(texts.iter().map(|t| Arc::from(*t)).collect()),
         };
         out = out.with(name.clone(), values);
     }
-    for (i, (name, _)) in first.metrics.iter().enumerate() {
-        let values = rows.iter().map(|r| r.metrics.get(i).and_then(|(_, v)| *v).unwrap_or(f64::NAN)).collect();
+    for (name, _) in &first.metrics {
+        let value = |r: &MetricRow| r.metrics.iter().find(|(n, _)| n == name).and_then(|(_, v)| *v);
+        let values = rows.iter().map(|r| value(r).unwrap_or(f64::NAN)).collect();
         out = out.with(name.clone(), Values::Number(values));
     }
     out
@@ -47,7 +59,7 @@ pub fn json(rows: &[MetricRow]) -> Value {
     let object = |r: &MetricRow| {
         let mut map = Map::new();
         for (k, v) in &r.keys {
-            let whole = if k == "unique_id" { None } else { v.parse::<i64>().ok() };
+            let whole = if TEXT_KEYS.contains(&k.as_str()) { None } else { v.parse::<i64>().ok() };
             map.insert(k.clone(), whole.map_or_else(|| Value::from(v.clone()), Value::from));
         }
         for (k, v) in &r.metrics {
@@ -78,7 +90,7 @@ pub fn check(session: &Session, args: &CheckArgs, rows: &[MetricRow]) -> Outcome
             file.commit()?;
             session.say(format!("remembered {} rows in {}", rows.len(), path.display()));
         } else {
-            let baseline: Baseline = read_json(path, "a file of metrics written by --update-check or --run-dir")?;
+            let baseline = read_baseline(path)?;
             let changes = compare(&baseline.cases, rows, args.tolerance);
             let bad = changes.iter().filter(|c| !c.ok).count();
             let exact = |v: Option<f64>| v.map_or("-".to_string(), |v| format!("{v}"));
@@ -95,7 +107,7 @@ pub fn check(session: &Session, args: &CheckArgs, rows: &[MetricRow]) -> Outcome
             if !session.quiet || bad > 0 {
                 let mut lines = Vec::new();
                 write_table(&shown, crate::table::Format::Table, &mut lines)?;
-                eprint!("{}", String::from_utf8_lossy(&lines));
+                tell(String::from_utf8_lossy(&lines).trim_end());
             }
             if bad > 0 {
                 broken.push(format!(

@@ -51,7 +51,7 @@ impl Session {
             unsafe { std::env::set_var("POLARS_MAX_THREADS", n.to_string()) };
             rayon::ThreadPoolBuilder::new().num_threads(usize::from(n)).build_global().map_err(|e| Failure::Run(e.into()))?;
         }
-        interrupt::install().map_err(|e| Failure::Run(e.into()))?;
+        interrupt::install(crate::table::write::remove_unfinished).map_err(|e| Failure::Run(e.into()))?;
         let show = !global.quiet && std::io::stderr().is_terminal();
         Ok(Self {
             seed: global.seed,
@@ -78,7 +78,7 @@ impl Session {
     /// A line of the summary on stderr.
     pub fn say(&self, text: impl AsRef<str>) {
         if !self.quiet {
-            eprintln!("{}", text.as_ref());
+            super::messages::tell(text.as_ref());
         }
     }
 
@@ -219,7 +219,14 @@ fn prepare_run_dir(dir: &Path, force: bool) -> Outcome<bool> {
             Some(_) if !force => {
                 Err(Failure::usage(format!("--run-dir {name} is not empty: choose another, or add --force to write into it")))
             }
-            _ => Ok(false),
+            Some(_) => {
+                // An old manifest must not stand beside new results should this run fail.
+                match std::fs::remove_file(dir.join("manifest.json")) {
+                    Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(refuse(e)),
+                    _ => Ok(false),
+                }
+            }
+            None => Ok(false),
         },
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => std::fs::create_dir_all(dir).map(|()| true).map_err(refuse),
         Err(e) => Err(refuse(e)),
@@ -251,6 +258,7 @@ impl Progress {
 
 impl Observer for Progress {
     fn start(&self, what: &str, total: usize) {
+        interrupt::observe(true);
         self.with(|bar| {
             let style = ProgressStyle::with_template("{msg:24} [{bar:32}] {pos}/{len}  {eta} left")
                 .map(|s| s.progress_chars("=> "))
@@ -269,6 +277,7 @@ impl Observer for Progress {
     }
 
     fn finish(&self) {
+        interrupt::observe(interrupt::requested());
         self.with(|bar| {
             if let Some(b) = bar.take() {
                 b.finish_and_clear();

@@ -91,6 +91,9 @@ pub enum EngineError {
 /// A forecast further from the history than this many of its ranges (growing with h/n) is taken for an explosion.
 const SANE_RANGES: f64 = 20.0;
 
+/// Interval bounds may lie this many times further out than means.
+const SANE_SPREAD: f64 = 50.0;
+
 /// A fitted per-series model, or naive with a reason.
 struct Local {
     fitted: Arc<dyn Fitted>,
@@ -129,6 +132,12 @@ impl Local {
     }
 }
 
+/// The mean forecast of a per-series model, with the reason if naive stands in.
+pub(super) fn mean_or_naive(spec: &ModelSpec, y: &[f64], season: usize, h: usize) -> Result<MeanOrNaive, FitError> {
+    let forecast = fit_local(spec, y, season)?.forecast(y, h, &[])?;
+    Ok((forecast.mean, forecast.fallback))
+}
+
 /// Why a forecast must not leave the program, if it must not.
 fn insane(y: &[f64], mean: &[f64], quantiles: &[Vec<f64>]) -> Option<String> {
     if mean.iter().chain(quantiles.iter().flatten()).any(|v| !v.is_finite()) {
@@ -137,7 +146,11 @@ fn insane(y: &[f64], mean: &[f64], quantiles: &[Vec<f64>]) -> Option<String> {
     let (lo, hi) = y.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), &v| (l.min(v), h.max(v)));
     let range = if hi > lo { hi - lo } else { hi.abs().max(1.0) };
     let limit = SANE_RANGES * range * (1.0 + mean.len() as f64 / y.len().max(1) as f64);
-    let worst = mean.iter().copied().find(|v| (v - lo).abs().max((v - hi).abs()) > limit)?;
+    let beyond = |v: &f64, limit: f64| (v - lo).abs().max((v - hi).abs()) > limit;
+    if let Some(bound) = quantiles.iter().flatten().find(|v| beyond(v, SANE_SPREAD * limit)) {
+        return Some(format!("the interval explodes: {bound:.3e} against a history between {lo:.3e} and {hi:.3e}"));
+    }
+    let worst = mean.iter().find(|v| beyond(v, limit))?;
     Some(format!("the forecast explodes: {worst:.3e} against a history between {lo:.3e} and {hi:.3e}"))
 }
 
@@ -165,7 +178,7 @@ fn forecast_one(spec: &ModelSpec, s: &SeriesInput<'_>, plan: &Plan, fitted: &Loc
     Ok(out)
 }
 
-/// A season that no longer fits twice into a shortened history counts as none there.
+/// A season longer than a shortened history counts as none there.
 fn season_for(season: usize, n: usize) -> usize {
     if n >= season { season } else { 1 }
 }
@@ -212,7 +225,7 @@ pub fn predict_panel(
         return Global::fit(spec, &histories, plan)?.forecast(spec, series, &histories, plan);
     }
     observer.start(&spec.to_string(), series.len());
-    let out = series
+    let out: Vec<Result<SeriesForecast, EngineError>> = series
         .par_iter()
         .map(|s| {
             if observer.cancelled() {
@@ -224,7 +237,8 @@ pub fn predict_panel(
         })
         .collect();
     observer.finish();
-    out
+    // The first error in order, whichever thread met one first.
+    out.into_iter().collect()
 }
 
 /// Forecasts every series from `rolling.windows` cutoffs. Result: (cutoff, forecast) by window, per series, in order.
@@ -277,7 +291,7 @@ pub fn backtest_panel(
     } else {
         let tasks: Vec<(usize, usize)> =
             (0..series.len()).flat_map(|i| (0..rolling.windows).step_by(block).map(move |w| (i, w))).collect();
-        let parts: Vec<Vec<(usize, SeriesForecast)>> = tasks
+        let parts: Vec<Result<Vec<(usize, SeriesForecast)>, EngineError>> = tasks
             .par_iter()
             .map(|&(i, first)| {
                 let s = &series[i];
@@ -299,10 +313,10 @@ pub fn backtest_panel(
                 }
                 Ok(out)
             })
-            .collect::<Result<_, _>>()?;
+            .collect();
         let mut by_series: Vec<Vec<(usize, SeriesForecast)>> = vec![Vec::new(); series.len()];
         for ((i, _), part) in tasks.into_iter().zip(parts) {
-            by_series[i].extend(part);
+            by_series[i].extend(part?);
         }
         Ok(by_series)
     };
@@ -311,7 +325,7 @@ pub fn backtest_panel(
 }
 
 /// A mean forecast, and the reason if it is naive's.
-type MeanOrNaive = (Vec<f64>, Option<String>);
+pub(super) type MeanOrNaive = (Vec<f64>, Option<String>);
 
 /// A linear model over the panel, fitted on series standardised by their own training mean and standard deviation.
 struct Global {

@@ -4,7 +4,7 @@
 //! Scores are absolute errors |y − ŷ| of `windows` forecasts made before the forecast origin, kept per horizon step: cutoffs
 //! n − w·h for w = windows … 1, each fitted on what lies before it. Two readings of the scores at a step:
 //! - `split`: the interval of level ℓ is ŷ ± the ⌈(w + 1) ℓ⌉-th smallest score; where that rank exceeds w the level cannot be
-//!   guaranteed from w scores, the largest score is taken and the result says so.
+//!   guaranteed from w scores and the largest score is taken (`windows_for_level` says how many it takes).
 //! - `distribution`: the quantiles (linear interpolation) of the 2w values ŷ ± score.
 //!
 //! # Source

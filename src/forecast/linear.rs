@@ -58,6 +58,9 @@ const REVIN_EPS: f64 = 1e-5;
 /// Windows per block of the `rlinear` product and of batched prediction: 512 windows of 1,000 values are 4 MB.
 const BLOCK: usize = 512;
 
+/// Series summed at a time.
+const BATCH: usize = 64;
+
 /// Sums over training windows: `gram` (F+1, F+1) with the constant last, `cross` (F+1, H), column-major.
 struct Normal {
     gram: Mat<f64>,
@@ -84,22 +87,30 @@ impl LinearModel {
         for y in series {
             super::model::check_series(y, 0)?;
         }
-        let parts: Vec<Normal> = series
-            .par_iter()
-            .filter(|y| y.len() >= need)
-            .map(|y| match kind {
-                LinearKind::Linear | LinearKind::Dlinear => hankel_sums(y, lookback, horizon),
-                LinearKind::Nlinear => difference_sums(y, lookback, horizon),
-                LinearKind::Rlinear => standardised_sums(y, lookback, horizon),
-            })
-            .collect();
-        let mut parts = parts.into_iter();
-        let mut total = parts.next().ok_or(FitError::TooShort { need, got: longest })?;
-        for p in parts {
-            total.gram += &p.gram;
-            total.cross += &p.cross;
-            total.windows += p.windows;
+        let usable: Vec<&[f64]> = series.iter().copied().filter(|y| y.len() >= need).collect();
+        let mut total: Option<Normal> = None;
+        // A batch at a time, summed in order: memory does not grow with the panel and the sum does not depend on threads.
+        for batch in usable.chunks(BATCH) {
+            let parts: Vec<Normal> = batch
+                .par_iter()
+                .map(|y| match kind {
+                    LinearKind::Linear | LinearKind::Dlinear => hankel_sums(y, lookback, horizon),
+                    LinearKind::Nlinear => difference_sums(y, lookback, horizon),
+                    LinearKind::Rlinear => standardised_sums(y, lookback, horizon),
+                })
+                .collect();
+            for p in parts {
+                match &mut total {
+                    None => total = Some(p),
+                    Some(t) => {
+                        t.gram += &p.gram;
+                        t.cross += &p.cross;
+                        t.windows += p.windows;
+                    }
+                }
+            }
         }
+        let total = total.ok_or(FitError::TooShort { need, got: longest })?;
         let features = total.gram.nrows() - 1;
         let (solution, singular) = solve_normal(&total.gram, &total.cross)?;
         let weights = (0..horizon).flat_map(|k| (0..features).map(move |i| (i, k))).map(|(i, k)| solution[(i, k)]).collect();

@@ -139,8 +139,9 @@ pub struct Scores {
     abs: f64,
     sq: f64,
     y_abs: f64,
-    y_sum: f64,
-    y_sq: f64,
+    /// Running mean of y and sum of squares about it (Welford), which do not cancel when the level is large.
+    y_mean: f64,
+    y_m2: f64,
     ape: f64,
     spe: f64,
     nonzero: u64,
@@ -155,8 +156,17 @@ pub struct Scores {
     pinball: f64,
     pinball_n: u64,
     quantiles: usize,
-    /// (level, inside, width) in the order first seen.
-    levels: Vec<(f64, u64, f64)>,
+    /// In the order first seen.
+    levels: Vec<Level>,
+}
+
+/// Sums of one interval level, over the elements that have an interval.
+#[derive(Debug, Clone, Copy, Default)]
+struct Level {
+    level: f64,
+    n: u64,
+    inside: u64,
+    width: f64,
 }
 
 impl Scores {
@@ -171,8 +181,9 @@ impl Scores {
             self.abs += e.abs();
             self.sq += e * e;
             self.y_abs += y.abs();
-            self.y_sum += y;
-            self.y_sq += y * y;
+            let off = y - self.y_mean;
+            self.y_mean += off / self.n as f64;
+            self.y_m2 += off * (y - self.y_mean);
             let relative = (e / y).abs();
             if w.mape_cap.is_some_and(|cap| y == 0.0 || relative > cap) {
                 self.nonzero += 1;
@@ -201,15 +212,10 @@ impl Scores {
                 self.pinball_n += 1;
             }
             for (level, lo, hi) in &w.levels {
-                let slot = match self.levels.iter().position(|(l, _, _)| l == level) {
-                    Some(p) => p,
-                    None => {
-                        self.levels.push((*level, 0, 0.0));
-                        self.levels.len() - 1
-                    }
-                };
-                self.levels[slot].1 += u64::from(lo[i] <= y && y <= hi[i]);
-                self.levels[slot].2 += hi[i] - lo[i];
+                let slot = self.level(*level);
+                slot.n += 1;
+                slot.inside += u64::from(lo[i] <= y && y <= hi[i]);
+                slot.width += hi[i] - lo[i];
             }
         }
         self.quantiles = self.quantiles.max(w.quantiles.len());
@@ -217,12 +223,17 @@ impl Scores {
 
     /// Adds the sums of another accumulator. Merging in a fixed order keeps results independent of the number of threads.
     pub fn merge(&mut self, o: &Scores) {
+        if o.n > 0 {
+            // Chan, Golub & LeVeque 1979: two means and their sums of squares in one.
+            let (a, b) = (self.n as f64, o.n as f64);
+            let off = o.y_mean - self.y_mean;
+            self.y_mean += off * b / (a + b);
+            self.y_m2 += o.y_m2 + off * off * a * b / (a + b);
+        }
         self.n += o.n;
         self.abs += o.abs;
         self.sq += o.sq;
         self.y_abs += o.y_abs;
-        self.y_sum += o.y_sum;
-        self.y_sq += o.y_sq;
         self.ape += o.ape;
         self.spe += o.spe;
         self.nonzero += o.nonzero;
@@ -237,15 +248,27 @@ impl Scores {
         self.pinball += o.pinball;
         self.pinball_n += o.pinball_n;
         self.quantiles = self.quantiles.max(o.quantiles);
-        for (level, inside, width) in &o.levels {
-            match self.levels.iter_mut().find(|(l, _, _)| l == level) {
-                Some(slot) => {
-                    slot.1 += inside;
-                    slot.2 += width;
-                }
-                None => self.levels.push((*level, *inside, *width)),
-            }
+        for l in &o.levels {
+            let slot = self.level(l.level);
+            slot.n += l.n;
+            slot.inside += l.inside;
+            slot.width += l.width;
         }
+    }
+
+    fn level(&mut self, level: f64) -> &mut Level {
+        let at = self.levels.iter().position(|l| l.level == level).unwrap_or_else(|| {
+            self.levels.push(Level { level, ..Level::default() });
+            self.levels.len() - 1
+        });
+        &mut self.levels[at]
+    }
+
+    /// Makes sure that these levels have columns, defined or not.
+    pub fn expect_levels(&mut self, levels: &[f64]) {
+        levels.iter().for_each(|l| {
+            self.level(*l);
+        });
     }
 
     /// Elements scored.
@@ -277,7 +300,7 @@ impl Scores {
             Metric::Smape => one(ratio(self.smape, n)),
             Metric::Mase => one(ratio(self.scaled_abs, self.scaled as f64)),
             Metric::Rmsse => one(ratio(self.scaled_sq, self.scaled as f64).map(f64::sqrt)),
-            Metric::Rse => one(ratio(self.sq, self.y_sq - self.y_sum * self.y_sum / n.max(1.0)).map(f64::sqrt)),
+            Metric::Rse => one(ratio(self.sq, self.y_m2).map(f64::sqrt)),
             Metric::Owa => {
                 let smape = ratio(self.smape / n, self.naive2_smape / self.naive2_n as f64);
                 let mase = ratio(self.scaled_abs / self.scaled as f64, self.naive2_scaled / self.naive2_scaled_n as f64);
@@ -287,9 +310,9 @@ impl Scores {
             Metric::Wql => one(ratio(2.0 * self.pinball, self.quantiles as f64 * self.y_abs)),
             Metric::Crps => one(ratio(2.0 * self.pinball, self.pinball_n as f64)),
             Metric::Coverage => {
-                self.levels.iter().map(|(l, inside, _)| (format!("coverage-{l}"), ratio(*inside as f64, n))).collect()
+                self.levels.iter().map(|l| (format!("coverage-{}", l.level), ratio(l.inside as f64, l.n as f64))).collect()
             }
-            Metric::Width => self.levels.iter().map(|(l, _, width)| (format!("width-{l}"), ratio(*width, n))).collect(),
+            Metric::Width => self.levels.iter().map(|l| (format!("width-{}", l.level), ratio(l.width, l.n as f64))).collect(),
         }
     }
 }
@@ -343,6 +366,33 @@ mod tests {
         assert!((value(&s, Metric::Rmsse) - (2.0f64 / 7.0).sqrt()).abs() < 1e-15);
         // mean y = -2/3, sum of squares about it = 20 - 4/3.
         assert!((value(&s, Metric::Rse) - (6.0f64 / (20.0 - 4.0 / 3.0)).sqrt()).abs() < 1e-15);
+    }
+
+    #[test]
+    fn a_large_level_does_not_cancel() {
+        let y: Vec<f64> = (0..100).map(|t| 1e9 + f64::from(t * 37 % 11)).collect();
+        let small: Vec<f64> = (0..100).map(|t| f64::from(t * 37 % 11)).collect();
+        let of = |y: &[f64], level: f64| {
+            let mut s = Scores::default();
+            for part in y.chunks(7) {
+                let mut one = Scores::default();
+                one.add(&Window { y: part, mean: &vec![level + 4.0; part.len()], ..Default::default() });
+                s.merge(&one);
+            }
+            value(&s, Metric::Rse)
+        };
+        // The values 1e9 + k are exact, so only the running means round: about 1e9 · 1e-16 each, against a spread of 3.
+        assert!((of(&y, 1e9) / of(&small, 0.0) - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn elements_without_an_interval_do_not_count_for_coverage() {
+        let mut s = Scores::default();
+        s.expect_levels(&[80.0, 95.0]);
+        s.add(&Window { y: &[1.0], mean: &[1.0], levels: vec![(80.0, &[0.0], &[2.0])], ..Default::default() });
+        s.add(&Window { y: &[1.0], mean: &[1.0], ..Default::default() });
+        let got = s.columns(Metric::Coverage);
+        assert_eq!(got, [("coverage-80".to_string(), Some(1.0)), ("coverage-95".to_string(), None)]);
     }
 
     #[test]

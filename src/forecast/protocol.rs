@@ -10,10 +10,10 @@
 //! Zhou et al. 2021 (ETT splits), Wu et al. 2021 (70/10/20 splits) as in the data loaders of TimeMixer and the Time-Series-Library.
 //! Changed: nothing by default; the loaders' dropping of the last partial batch is [`EvalConfig::drop_last`].
 
+use super::engine::mean_or_naive;
 use super::linear::LinearModel;
 use super::metrics::{Scores, TrainScale, Window};
 use super::model::FitError;
-use super::naive;
 use super::spec::ModelSpec;
 use crate::run::observer::Observer;
 use rayon::prelude::*;
@@ -238,6 +238,11 @@ pub fn evaluate(
             (c[parts.test.clone()].iter().map(|v| (v - m) / s).collect(), (m, s))
         })
         .collect();
+    // In the units that are scored: standardised, or original for PEMS.
+    let scales: Vec<TrainScale> = match cfg.style {
+        Style::Ltsf => train.iter().map(|y| TrainScale::new(y, cfg.season)).collect(),
+        Style::Pems => channels.iter().map(|c| TrainScale::new(&c[parts.train.clone()], cfg.season)).collect(),
+    };
     let linear = match spec {
         ModelSpec::Linear(kind) => {
             let views: Vec<&[f64]> = train.iter().map(Vec::as_slice).collect();
@@ -255,7 +260,7 @@ pub fn evaluate(
             }
             let (y, undo) = &test[c];
             let count = TASK.min(windows - first);
-            let train_scale = TrainScale::new(&train[c], cfg.season);
+            let train_scale = scales[c];
             let mut out = (Scores::default(), vec![Scores::default(); h], 0);
             let batch = linear.as_ref().filter(|_| stride == 1).map(|m| m.predict_windows(&y[first..], count));
             for w in 0..count {
@@ -265,15 +270,14 @@ pub fn evaluate(
                     (Some(b), _) => b.col_as_slice(w).to_vec(),
                     (None, Some(m)) => m.predict(input)?,
                     (None, None) => {
-                        let (mean, fell_back) = local_forecast(spec, input, cfg.season, h)?;
-                        out.2 += usize::from(fell_back);
+                        let (mean, why) = mean_or_naive(spec, input, cfg.season.max(1), h)?;
+                        out.2 += usize::from(why.is_some());
                         mean
                     }
                 };
                 if cfg.style == Style::Pems {
                     let back = |v: &[f64]| v.iter().map(|x| x * undo.1 + undo.0).collect::<Vec<f64>>();
-                    let scale = TrainScale { abs: train_scale.abs * undo.1, sq: train_scale.sq * undo.1 * undo.1 };
-                    score(&mut out, &back(truth), &back(&mean), scale, Some(PEMS_MAPE_CAP));
+                    score(&mut out, &back(truth), &back(&mean), train_scale, Some(PEMS_MAPE_CAP));
                 } else {
                     score(&mut out, truth, &mean, train_scale, None);
                 }
@@ -296,16 +300,6 @@ fn score(out: &mut (Scores, Vec<Scores>, usize), y: &[f64], mean: &[f64], scale:
     out.0.add(&Window { y, mean, scale, mape_cap, ..Window::default() });
     for (k, step) in out.1.iter_mut().enumerate() {
         step.add(&Window { y: &y[k..=k], mean: &mean[k..=k], scale, mape_cap, ..Window::default() });
-    }
-}
-
-/// A per-series model on one window, or naive (and true) where it cannot be fitted or is not finite.
-fn local_forecast(spec: &ModelSpec, input: &[f64], season: usize, h: usize) -> Result<(Vec<f64>, bool), FitError> {
-    let mean = spec.fit(input, season.max(1)).map(|m| m.predict(h).mean);
-    match mean {
-        Ok(mean) if mean.iter().all(|v| v.is_finite()) => Ok((mean, false)),
-        Err(e @ (FitError::NonFinite { .. } | FitError::Season { .. })) => Err(e),
-        _ => Ok((naive::fit_naive(input)?.predict(h).mean, true)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Claims about metrics: `--assert "mse<=0.40"` and comparison with remembered values (`--check`).
 
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -219,9 +220,15 @@ pub struct Change {
     pub ok: bool,
 }
 
+/// The rows by their keys.
+fn by_keys(rows: &[MetricRow]) -> HashMap<&[(String, String)], &MetricRow> {
+    rows.iter().map(|r| (r.keys.as_slice(), r)).collect()
+}
+
 /// Compares all metrics of all cases, in the order of the new rows, then what only the file has.
 pub fn compare(old: &[MetricRow], new: &[MetricRow], tolerance: Tolerance) -> Vec<Change> {
     let mut changes = Vec::new();
+    let (old_at, new_at) = (by_keys(old), by_keys(new));
     let agree = |a: Option<f64>, b: Option<f64>| match (a, b) {
         (Some(a), Some(b)) => match tolerance {
             Tolerance::Relative(share) => (a - b).abs() <= share * a.abs(),
@@ -231,7 +238,7 @@ pub fn compare(old: &[MetricRow], new: &[MetricRow], tolerance: Tolerance) -> Ve
         _ => false,
     };
     for row in new {
-        let before = old.iter().find(|o| o.keys == row.keys);
+        let before = old_at.get(row.keys.as_slice());
         for (metric, value) in &row.metrics {
             let remembered = before.and_then(|o| o.metric(metric));
             let ok = remembered.is_some_and(|o| agree(o, *value));
@@ -239,7 +246,7 @@ pub fn compare(old: &[MetricRow], new: &[MetricRow], tolerance: Tolerance) -> Ve
         }
     }
     for row in old {
-        let now = new.iter().find(|n| n.keys == row.keys);
+        let now = new_at.get(row.keys.as_slice());
         for (metric, value) in &row.metrics {
             if now.and_then(|n| n.metric(metric)).is_none() {
                 changes.push(Change { case: row.name(), metric: metric.clone(), old: *value, new: None, ok: false });

@@ -1,17 +1,17 @@
 //! Series that lie in rows (the M4 files) or in an array file (the PEMS files).
 
 use super::frame::{Data, Missing};
-use super::{BadInput, FrameOptions, Header, Source, Want, read_frame};
+use super::{BadInput, FrameOptions, ReadOptions, Source, Want, read_frame};
 use npyz::npz::NpzArchive;
 use std::io::Cursor;
 
 /// One series a row: the first column holds the ids, the others the values in time order; empty cells at the end are the series'
-/// end. Result: (id, values).
+/// end. Of `read`, the texts for missing values and the header count. Result: (id, values).
 ///
 /// # Errors
 /// What makes a table unreadable; a row without values; a missing value before the end of a row.
-pub fn read_rows(source: &Source) -> Result<Vec<(String, Vec<f64>)>, BadInput> {
-    let options = FrameOptions { missing: Missing(Vec::new()), header: Header::Auto };
+pub fn read_rows(source: &Source, read: &ReadOptions) -> Result<Vec<(String, Vec<f64>)>, BadInput> {
+    let options = FrameOptions { missing: Missing(read.na.clone()), header: read.header };
     let frame = read_frame(source, &options, &|columns| {
         Ok((0..columns.len()).map(|i| if i == 0 { Want::Text } else { Want::Number }).collect())
     })?;
@@ -99,10 +99,10 @@ mod tests {
     fn rows_end_where_their_cells_end() {
         let csv = "\"V1\",\"V2\",\"V3\",\"V4\"\n\"M1\",1,2,3\n\"M2\",4.5,,\n";
         let source = Source::from_bytes("m4.csv", csv.into()).unwrap();
-        let rows = read_rows(&source).unwrap();
+        let rows = read_rows(&source, &ReadOptions::default()).unwrap();
         assert_eq!(rows, [("M1".to_string(), vec![1.0, 2.0, 3.0]), ("M2".to_string(), vec![4.5])]);
         let holed = Source::from_bytes("m4.csv", b"id,a,b\nM1,,2\n".to_vec()).unwrap();
-        assert!(read_rows(&holed).unwrap_err().to_string().contains("row 2"));
+        assert!(read_rows(&holed, &ReadOptions::default()).unwrap_err().to_string().contains("row 2"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// A table to be written: columns of equal length with their names.
 #[derive(Debug, Clone, Default)]
@@ -406,6 +406,19 @@ fn aligned_numbers(v: &[f64]) -> Vec<String> {
     cells.into_iter().map(|c| c.1).collect()
 }
 
+/// Temporary files that may still be there: an interrupted program removes them.
+static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Removes the temporary files of unfinished writers. For a program that ends at once.
+pub fn remove_unfinished() {
+    if let Ok(open) = UNFINISHED.lock() {
+        for path in open.iter() {
+            // Finished ones have another name by now.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
 /// An output file that appears under its name only when it is complete: the bytes go to a temporary file in the same folder, which
 /// [`commit`](Self::commit) renames. Dropped before that, nothing remains. Pipes and devices are written directly.
 #[derive(Debug)]
@@ -431,7 +444,7 @@ impl AtomicFile {
             let text = e.to_string().to_lowercase();
             let text =
                 text.split(" (os error").next().unwrap_or_default().split(" at path ").next().unwrap_or_default().to_owned();
-            BadInput::new(&name, format!("cannot write it: {text}")).remedy("check the path given to --output")
+            BadInput::new(&name, format!("cannot write it: {text}")).remedy("check the path")
         };
         // What stands behind these names may be a file that others write to as well: add to it.
         if path.starts_with("/dev") || path.starts_with("/proc") {
@@ -462,6 +475,9 @@ impl AtomicFile {
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
         let file = builder.tempfile_in(folder).map_err(failed)?;
+        if let Ok(mut open) = UNFINISHED.lock() {
+            open.push(file.path().to_owned());
+        }
         if let Some(m) = existing {
             file.as_file().set_permissions(m.permissions()).map_err(failed)?;
         }
@@ -469,8 +485,8 @@ impl AtomicFile {
     }
 
     /// Puts the file under its name. Errors: the last bytes cannot be written, or the name cannot be taken.
-    pub fn commit(self) -> Result<(), BadInput> {
-        let failed = |e: io::Error| BadInput::new(&self.name, format!("cannot write it: {e}"));
+    pub fn commit(self) -> io::Result<()> {
+        let failed = |e: io::Error| io::Error::new(e.kind(), format!("{}: cannot write it: {e}", self.name));
         match self.writer {
             Target::Direct(mut w) => w.flush().map_err(failed),
             Target::Temporary(w) => {

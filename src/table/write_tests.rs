@@ -116,7 +116,7 @@ fn unwritable_outputs_are_told_before_any_work() {
     let e = AtomicFile::create(folder.path()).unwrap_err().to_string();
     assert!(e.contains("cannot write it: it is a directory"), "{e}");
     let e = AtomicFile::create(folder.path().join("no/such/out.csv")).unwrap_err().to_string();
-    assert!(e.ends_with("out.csv: cannot write it: no such file or directory (check the path given to --output)"), "{e}");
+    assert!(e.ends_with("out.csv: cannot write it: no such file or directory (check the path)"), "{e}");
 }
 
 #[cfg(unix)]

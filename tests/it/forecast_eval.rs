@@ -156,7 +156,7 @@ fn a_custom_table_and_the_synthetic_stand_in() {
     )));
     assert_eq!(got.len(), 3);
     assert_eq!(got[0]["dataset"], "mine");
-    assert!(num(&got[0], "rmse") - num(&got[0], "mse").sqrt() < 1e-12);
+    assert!((num(&got[0], "rmse") - num(&got[0], "mse").sqrt()).abs() < 1e-12);
     let a = ok("forecast eval --synthetic etth --preset etth1 -m linear,naive -H 24 --seed 3 -q");
     assert_eq!(a, ok("forecast eval --synthetic etth --preset etth1 -m linear,naive -H 24 --seed 3 --threads 1 -q"));
     assert_ne!(a, ok("forecast eval --synthetic etth --preset etth1 -m linear,naive -H 24 --seed 4 -q"));

@@ -117,6 +117,12 @@ fn odd_series_get_an_answer_or_a_clear_error() {
         let negative = got.iter().find(|r| r["unique_id"] == "negative" && r["model"] == "ets:MAM").unwrap();
         assert!(!negative["fallback"].is_empty(), "{negative:?}");
     }
+    // Intervals do not explode either: a spike at the very end once gave bounds of 1e46.
+    let spike: String = (0..41).map(|t| format!("{t},{}\n", if t == 40 { 1e5 } else { 10.0 + f64::from(t * 7 % 5) })).collect();
+    let line = "forecast predict -m auto-ets,auto-arima,auto-theta -H 24 --season 1 --level 80,95 -q";
+    for r in rows(&ok_with(line, format!("ds,y\n{spike}"))) {
+        assert!(num(&r, "lo-95") > -1e9 && num(&r, "hi-95") < 1e9, "{r:?}");
+    }
     let (code, out, err) = run_with("forecast predict -m holt -H 2 --strict", "ds,y\n1,5\n");
     assert!(code == 4 && out.is_empty() && err.contains("holt"), "{err}");
 }

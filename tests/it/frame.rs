@@ -172,3 +172,33 @@ fn several_tables_are_one_panel() {
         [("volume", "1971"), ("SUNACTIVITY", "2009")]
     );
 }
+
+#[test]
+fn a_reader_that_goes_away_changes_no_verdict() {
+    let binary = super::support::shoal().get_program().to_string_lossy().into_owned();
+    let dir = temp();
+    let f = write(&dir, "a.csv", air(144));
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    // stdout closed by its reader: the claim still fails, the run is kept.
+    let line = format!(
+        "(sleep 0.3; {binary} forecast backtest {f} -m naive -H 12 --by series,cutoff,step --run-dir {} --assert 'mse<0' -q; echo $? > {}) | true",
+        at("run"),
+        at("code")
+    );
+    std::process::Command::new("bash").args(["-c", &line]).status().unwrap();
+    assert_eq!(std::fs::read_to_string(at("code")).unwrap().trim(), "3");
+    assert!(dir.path().join("run/manifest.json").exists());
+    // stderr closed by its reader: no abort.
+    let line =
+        format!("(sleep 0.3; {binary} forecast predict {f} -m naive -H 1 2>&1 >/dev/null; echo $? > {}) | true", at("code"));
+    std::process::Command::new("bash").args(["-c", &line]).status().unwrap();
+    assert_eq!(std::fs::read_to_string(at("code")).unwrap().trim(), "0");
+}
+
+#[test]
+fn a_refused_run_leaves_no_run_directory() {
+    let dir = temp();
+    let run_dir = dir.path().join("run");
+    let (code, _, _) = run_with(&format!("forecast predict -m naive -H 1 --run-dir {}", run_dir.display()), "ds,y\n1,x\n");
+    assert!(code == 2 && !run_dir.exists());
+}

@@ -6,7 +6,7 @@ use super::common::{
 use super::predict::rows_json;
 use super::show::{self, BacktestRun};
 use crate::cli::args::{CheckArgs, InputArgs, OutputArgs};
-use crate::cli::failure::{Failure, Outcome};
+use crate::cli::failure::{Failure, Outcome, complete};
 use crate::cli::output::{refuse_same_file, to_json};
 use crate::cli::report;
 use crate::cli::session::{COMMIT, Session, VERSION};
@@ -178,12 +178,13 @@ pub fn run(args: BacktestArgs, mut session: Session) -> Outcome {
         panel.series.par_iter().map(|s| Seasons::of(s, &panel, config.season, known(s.y.len()))).collect()
     };
     tell_seasons(&panel, &seasons, &config.models);
+    let calibration = config.intervals.calibration_need(horizon);
     let mut runs = Vec::new();
     for spec in &config.models {
         let series = inputs(&panel, &seasons, spec);
         let known = series.iter().filter_map(|s| rolling.cutoffs(s.y.len(), horizon)).map(|c| c[0]).max().unwrap_or(0);
         let season = series.iter().map(|s| s.season).max().unwrap_or(1);
-        let lookback = config.lookback.unwrap_or_else(|| default_lookback(known, season, horizon));
+        let lookback = config.lookback.unwrap_or_else(|| default_lookback(known.saturating_sub(calibration), season, horizon));
         if spec.is_global() {
             tracing::info!("{spec}: lookback {lookback}");
             config.lookback = Some(lookback);
@@ -203,7 +204,15 @@ pub fn run(args: BacktestArgs, mut session: Session) -> Outcome {
             })
         })
         .collect();
-    report_fallbacks(config.strict, &fallbacks, &[])?;
+    let unconverged: Vec<(String, String)> = runs
+        .iter()
+        .flat_map(|r| {
+            let failed =
+                |w: &[(usize, SeriesForecast)]| w.iter().any(|(_, f)| f.diagnostics.as_ref().is_some_and(|d| !d.converged));
+            panel.series.iter().zip(&r.forecasts).filter(move |(_, w)| failed(w)).map(|(s, _)| (s.id.clone(), r.spec.to_string()))
+        })
+        .collect();
+    report_fallbacks(config.strict, &fallbacks, &unconverged)?;
     let scored = Scored::new(&panel, &runs, &seasons, &config, &metrics)?;
     let rows = &scored.rows;
     let details = forecast_table(&panel, &runs, &config);
@@ -239,9 +248,11 @@ pub fn run(args: BacktestArgs, mut session: Session) -> Outcome {
             "forecasts": rows_json(&details)?,
         }))
     };
-    output.result(&report::table(rows), object)?;
-    session.finish(&config)?;
-    report::check(&session, &args.check, rows)
+    let written = output.result(&report::table(rows), object);
+    complete(written, || {
+        session.finish(&config)?;
+        report::check(&session, &args.check, rows)
+    })
 }
 
 /// Leaves out the series that are too short for the cutoffs, unless all are (which the engine refuses, naming one).
@@ -312,11 +323,13 @@ struct Groups {
 }
 
 impl Groups {
-    fn slot(&mut self, keys: Vec<(String, String)>) -> &mut Scores {
+    fn slot(&mut self, keys: Vec<(String, String)>, levels: &[f64]) -> &mut Scores {
         let next = self.sums.len();
         let at = *self.at.entry(keys.clone()).or_insert(next);
         if at == next {
-            self.sums.push((keys, Scores::default()));
+            let mut scores = Scores::default();
+            scores.expect_levels(levels);
+            self.sums.push((keys, scores));
         }
         &mut self.sums[at].1
     }
@@ -333,7 +346,7 @@ impl Groups {
 impl Scored {
     fn new(panel: &Panel, runs: &[ModelRun], seasons: &[Seasons], config: &BacktestConfig, metrics: &[Metric]) -> Outcome<Self> {
         let wants_naive2 = metrics.contains(&Metric::Owa);
-        let horizon = config.horizon;
+        let (horizon, levels) = (config.horizon, &config.intervals.levels);
         let (mut groups, mut overall) = (Groups::default(), Groups::default());
         let mut by_step = vec![vec![Scores::default(); horizon]; runs.len()];
         for (run, steps) in runs.iter().zip(&mut by_step) {
@@ -358,12 +371,12 @@ impl Scored {
                         for k in 0..horizon {
                             let mut keys = keys.clone();
                             keys.push(("step".to_string(), (k + 1).to_string()));
-                            groups.slot(keys).add(&window(k..k + 1));
+                            groups.slot(keys, levels).add(&window(k..k + 1));
                         }
                     } else {
-                        groups.slot(keys).add(&window(0..horizon));
+                        groups.slot(keys, levels).add(&window(0..horizon));
                     }
-                    overall.slot(vec![("model".to_string(), model.clone())]).add(&window(0..horizon));
+                    overall.slot(vec![("model".to_string(), model.clone())], levels).add(&window(0..horizon));
                     steps.iter_mut().enumerate().for_each(|(k, step)| step.add(&window(k..k + 1)));
                 }
             }

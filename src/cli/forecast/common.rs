@@ -298,7 +298,7 @@ pub fn report_fallbacks(strict: bool, fallbacks: &[(String, String, String)], un
     texts.truncate(5);
     texts.iter().for_each(|t| tracing::warn!("{t}"));
     if total > 5 {
-        tracing::warn!("... and {} more of these; see the column \"fallback\" of the result", total - 5);
+        tracing::warn!("... and {} more of these; the forecasts have a column \"fallback\"", total - 5);
     }
     Ok(())
 }

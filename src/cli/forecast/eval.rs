@@ -3,7 +3,7 @@
 use super::common::{ModelList, joined};
 use super::show;
 use crate::cli::args::{CheckArgs, InputArgs, OutputArgs};
-use crate::cli::failure::{Failure, Outcome};
+use crate::cli::failure::{Failure, Outcome, complete};
 use crate::cli::output::to_json;
 use crate::cli::report;
 use crate::cli::session::{COMMIT, Session, VERSION};
@@ -177,9 +177,11 @@ pub fn run(args: EvalArgs, mut session: Session) -> Outcome {
             "shoal": VERSION, "commit": COMMIT, "seed": session.seed, "config": to_json(&config)?, "cases": report::json(&rows),
         }))
     };
-    output.result(&report::table(&rows), object)?;
-    session.finish(&config)?;
-    report::check(&session, &args.check, &rows)
+    let written = output.result(&report::table(&rows), object);
+    complete(written, || {
+        session.finish(&config)?;
+        report::check(&session, &args.check, &rows)
+    })
 }
 
 fn metrics_of(args: &EvalArgs) -> Outcome<Vec<Metric>> {
@@ -197,7 +199,15 @@ fn metrics_of(args: &EvalArgs) -> Outcome<Vec<Metric>> {
         ([], true, _) => vec![Metric::Smape, Metric::Mase, Metric::Owa],
         ([], _, true) => vec![Metric::Mae, Metric::Mape, Metric::Rmse],
         ([], ..) => vec![Metric::Mse, Metric::Mae],
-        (typed, ..) => typed.to_vec(),
+        (typed, ..) => {
+            let mut unique: Vec<Metric> = Vec::new();
+            typed.iter().for_each(|m| {
+                if !unique.contains(m) {
+                    unique.push(*m);
+                }
+            });
+            unique
+        }
     })
 }
 
@@ -393,13 +403,14 @@ fn competition(
     };
     let season = args.season.map_or(group.season, |m| m as usize);
     let lookback = args.lookback.map_or(2 * horizon, |l| l as usize);
+    let read = args.input.read_options();
     let sources = session.open_inputs(&args.input.input)?;
     let [train_source] = &sources[..] else {
         return Err(Failure::usage("an m4 preset takes one training file and --test FILE"));
     };
-    let train = matrix::read_rows(train_source)?;
+    let train = matrix::read_rows(train_source, &read)?;
     let test_source = session.open_input(test_path)?;
-    let test = matrix::read_rows(&test_source)?;
+    let test = matrix::read_rows(&test_source, &read)?;
     let by_id: HashMap<&str, &[f64]> = test.iter().map(|(id, y)| (id.as_str(), y.as_slice())).collect();
     let mut truth = Vec::with_capacity(train.len());
     for (id, _) in &train {

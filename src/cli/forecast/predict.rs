@@ -5,7 +5,7 @@ use super::common::{
 };
 use super::show;
 use crate::cli::args::{InputArgs, OutputArgs};
-use crate::cli::failure::{Failure, Outcome};
+use crate::cli::failure::{Failure, Outcome, complete};
 use crate::cli::output::{refuse_same_file, to_json};
 use crate::cli::session::{COMMIT, Session, VERSION};
 use crate::forecast::engine::{Plan, SeriesForecast, predict_panel};
@@ -88,12 +88,18 @@ pub fn run(args: PredictArgs, mut session: Session) -> Outcome {
         panel.series.par_iter().map(|s| Seasons::of(s, &panel, config.season, s.y.len())).collect()
     };
     tell_seasons(&panel, &seasons, &config.models);
+    // Before the fits: the calendar may end before the horizon does.
+    if let Some(last) = panel.series.iter().filter_map(|s| s.times.last()).max() {
+        future(&panel, *last, config.horizon)?;
+    }
+    let calibration = config.intervals.calibration_need(config.horizon);
     let mut runs = Vec::new();
     for spec in &config.models {
         let series = inputs(&panel, &seasons, spec);
         let longest = series.iter().map(|s| s.y.len()).max().unwrap_or(0);
         let season = series.iter().map(|s| s.season).max().unwrap_or(1);
-        let lookback = config.lookback.unwrap_or_else(|| default_lookback(longest, season, config.horizon));
+        let lookback =
+            config.lookback.unwrap_or_else(|| default_lookback(longest.saturating_sub(calibration), season, config.horizon));
         if spec.is_global() {
             tracing::info!("{spec}: lookback {lookback}");
             config.lookback = Some(lookback);
@@ -135,8 +141,8 @@ pub fn run(args: PredictArgs, mut session: Session) -> Outcome {
             "freq": panel.freq.to_string(), "forecasts": rows_json(&table)?, "fits": rows_json(&fits)?,
         }))
     };
-    output.result(&table, object)?;
-    session.finish(&config)
+    let written = output.result(&table, object);
+    complete(written, || session.finish(&config))
 }
 
 /// Fallbacks as (series, model, reason) and unconverged fits as (series, model).

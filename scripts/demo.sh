@@ -17,7 +17,7 @@ show forecast predict "$DATA/air_passengers.csv" -m auto-ets,auto-arima -H 12 --
 show forecast backtest "$DATA/air_passengers.csv" -m auto-ets,auto-arima,auto-theta,seasonal-naive -H 12 --windows 3 --by model --format table \
     --plot "$OUT/backtest.png"
 show forecast predict "$DATA/elec_equip.csv" -m auto-theta,auto-ets -H 24 --level 80 --format table --plot "$OUT/elec_equip.svg" -o "$OUT/elec_equip.csv"
-show forecast predict "$DATA/nile.csv" "$DATA/sunspots.csv" "$DATA/elec_equip.csv" -m auto-arima -H 10 --level 80,95 --plot "$OUT/panel.png" -o "$OUT/panel.parquet"
+show forecast predict "$DATA/nile.csv" "$DATA/sunspots.csv" -m auto-arima -H 10 --level 80,95 --plot "$OUT/panel.png" -o "$OUT/panel.parquet"
 show forecast eval --synthetic etth --preset etth1 -m naive,seasonal-naive,linear,nlinear -H 96,192 --format table --plot "$OUT/eval.png"
 show forecast predict --config "$OUT/run/manifest.json" --run-dir "$OUT/again" --force -q -o "$OUT/again.csv"
 cmp "$OUT/run/forecast.csv" "$OUT/again/forecast.csv" && printf '\nthe run repeated from its manifest, byte for byte\n'

@@ -83,11 +83,6 @@ impl Metric {
     pub fn is_probabilistic(self) -> bool {
         matches!(self, Self::Pinball | Self::Wql | Self::Crps | Self::Coverage | Self::Width)
     }
-
-    /// Whether the metric compares with the training part of the series.
-    pub fn is_scaled(self) -> bool {
-        matches!(self, Self::Mase | Self::Rmsse | Self::Owa)
-    }
 }
 
 /// What the scaled metrics divide by, from the training part of a series.

@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn drop_last_and_thread_count() {
+    fn drop_last_counts_whole_batches() {
         let y: Vec<f64> = (0..400).map(|t| (f64::from(t) * 0.3).sin() + f64::from(t % 7)).collect();
         let mut cfg = EvalConfig { split: CUSTOM, style: Style::Ltsf, lookback: 12, horizon: 4, season: 7, drop_last: None };
         let full = evaluate(&ModelSpec::SeasonalNaive, &[&y], &cfg, &Silent);

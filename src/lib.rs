@@ -4,15 +4,18 @@
 //! |---|---|
 //! | [`cli`] | what the user types: arguments, messages, exit codes |
 //! | [`forecast`] | forecasting methods and their evaluation |
-//! | [`nn`] | building blocks of neural models: seeded initialisation |
+//! | [`kernels`] | the fast core: vector arithmetic chosen at run time, matrix products, fused operations with gradients |
+//! | [`nn`] | neural models: recorded operations, parameters, optimisers, the training loop |
 //! | [`plot`] | pictures: data in, SVG or PNG bytes out |
 //! | [`run`] | seeds, progress, manifests, asserted metrics |
 //! | [`table`] | tables and series in and out: CSV, Parquet, JSON lines |
 //!
-//! Arrows: `cli` uses all others, `forecast` uses `run` for seeds and progress; nothing points back (docs/architecture.md).
+//! Arrows: `cli` uses all others, `forecast` uses `nn`, `nn` uses `kernels`; these use `run` for seeds and progress; nothing points back
+//! (docs/architecture.md).
 
 pub mod cli;
 pub mod forecast;
+pub mod kernels;
 pub mod nn;
 pub mod plot;
 pub mod run;

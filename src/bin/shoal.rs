@@ -3,6 +3,10 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+// Training allocates and frees the same large blocks over and over; the system's allocator gives them back and faults them in again.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map(|l| format!(" at {}:{}", l.file(), l.line())).unwrap_or_default();

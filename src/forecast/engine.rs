@@ -139,7 +139,7 @@ pub(super) fn mean_or_naive(spec: &ModelSpec, y: &[f64], season: usize, h: usize
 }
 
 /// Why a forecast must not leave the program, if it must not.
-fn insane(y: &[f64], mean: &[f64], quantiles: &[Vec<f64>]) -> Option<String> {
+pub(super) fn insane(y: &[f64], mean: &[f64], quantiles: &[Vec<f64>]) -> Option<String> {
     if mean.iter().chain(quantiles.iter().flatten()).any(|v| !v.is_finite()) {
         return Some("the forecast is not finite".into());
     }

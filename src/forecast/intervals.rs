@@ -98,6 +98,17 @@ impl Calibration {
         Self { scores }
     }
 
+    /// From scores by step, as [`Self::scores`] gives them; they are put in order.
+    pub fn from_scores(mut scores: Vec<Vec<f64>>) -> Self {
+        scores.iter_mut().for_each(|s| s.sort_by(f64::total_cmp));
+        Self { scores }
+    }
+
+    /// The scores of every step, ascending.
+    pub fn scores(&self) -> &[Vec<f64>] {
+        &self.scores
+    }
+
     /// The `p` quantile of the forecast at every step around `mean` (at most as many steps as were calibrated).
     pub fn quantile(&self, variant: ConformalVariant, mean: &[f64], p: f64) -> Vec<f64> {
         let at = |m: f64, scores: &[f64]| match variant {

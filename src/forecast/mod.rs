@@ -1,4 +1,5 @@
-//! Forecasting methods: per-series models, linear maps over a panel, and how they are evaluated. Pure: numbers in, numbers out.
+//! Forecasting methods: per-series models, linear maps over a panel, networks trained on one, and how they are
+//! evaluated. Pure: numbers in, numbers out.
 
 pub mod adida;
 pub mod arima;
@@ -7,10 +8,12 @@ pub mod engine;
 pub mod ets;
 pub mod intervals;
 pub mod linear;
+pub mod linear_network;
 pub mod m4;
 pub mod metrics;
 pub mod model;
 pub mod naive;
+pub mod neural;
 pub mod optimize;
 pub mod protocol;
 pub mod seasonality;
@@ -18,3 +21,4 @@ pub mod spec;
 pub mod synthetic;
 pub mod theta;
 pub mod time_features;
+pub mod timemixer;

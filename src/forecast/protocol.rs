@@ -296,7 +296,7 @@ pub fn evaluate(
     Ok(result)
 }
 
-fn score(out: &mut (Scores, Vec<Scores>, usize), y: &[f64], mean: &[f64], scale: TrainScale, mape_cap: Option<f64>) {
+pub(crate) fn score(out: &mut (Scores, Vec<Scores>, usize), y: &[f64], mean: &[f64], scale: TrainScale, mape_cap: Option<f64>) {
     out.0.add(&Window { y, mean, scale, mape_cap, ..Window::default() });
     for (k, step) in out.1.iter_mut().enumerate() {
         step.add(&Window { y: &y[k..=k], mean: &mean[k..=k], scale, mape_cap, ..Window::default() });

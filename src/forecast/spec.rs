@@ -5,6 +5,7 @@ use super::croston::{self, CrostonVariant};
 use super::ets::{self, EtsConfig, FormPattern};
 use super::linear::LinearKind;
 use super::model::{FitError, Fitted};
+use super::neural::options::NetworkKind;
 use super::theta::{self, ThetaVariant};
 use super::{adida, naive};
 use std::fmt;
@@ -49,6 +50,8 @@ pub enum ModelSpec {
     Adida,
     /// A linear map shared by all series of the panel.
     Linear(LinearKind),
+    /// A network trained on all series of the panel.
+    Network(NetworkKind),
 }
 
 /// Longest season of automatic ETS: a year of weeks, an hour of minutes.
@@ -86,6 +89,8 @@ fn plain() -> Vec<(&'static str, ModelSpec)> {
         ("dlinear", M::Linear(LinearKind::Dlinear)),
         ("nlinear", M::Linear(LinearKind::Nlinear)),
         ("rlinear", M::Linear(LinearKind::Rlinear)),
+        ("timemixer", M::Network(NetworkKind::TimeMixer)),
+        ("patchtst", M::Network(NetworkKind::PatchTst)),
     ]
 }
 
@@ -193,7 +198,7 @@ impl serde::Serialize for ModelSpec {
 impl ModelSpec {
     /// Whether one set of weights serves all series of the panel.
     pub fn is_global(&self) -> bool {
-        matches!(self, Self::Linear(_))
+        matches!(self, Self::Linear(_) | Self::Network(_))
     }
 
     /// Whether the model makes no sense without a season, so that a season that was not found falls back on the frequency's usual one.
@@ -221,7 +226,8 @@ impl ModelSpec {
         !matches!(self, Self::WindowAverage(_) | Self::Croston | Self::Sba | Self::Tsb(..) | Self::Adida | Self::Linear(_))
     }
 
-    /// Fits the model to one series. `season` = 1 means none. Global models are fitted by [`super::linear`] instead.
+    /// Fits the model to one series. `season` = 1 means none. Global models are fitted by [`super::linear`] and [`super::neural`]
+    /// instead.
     pub fn fit(&self, y: &[f64], season: usize) -> Result<Box<dyn Fitted>, FitError> {
         match self {
             Self::Naive => naive::fit_naive(y),
@@ -241,7 +247,7 @@ impl ModelSpec {
             Self::Sba => croston::fit_croston(y, CrostonVariant::Sba),
             Self::Tsb(d, p) => croston::fit_tsb(y, *d, *p),
             Self::Adida => adida::fit_adida(y),
-            Self::Linear(_) => Err(FitError::Spec(format!("{self} is fitted over a whole panel"))),
+            Self::Linear(_) | Self::Network(_) => Err(FitError::Spec(format!("{self} is fitted over a whole panel"))),
         }
     }
 }

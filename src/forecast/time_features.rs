@@ -5,9 +5,11 @@
 //! feature is a calendar field divided by its largest index, minus one half.
 
 use chrono::{DateTime, Datelike, Timelike};
+use serde::{Deserialize, Serialize};
 
 /// The sampling letter that decides which features there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Sampling {
     /// second, minute, hour, weekday, day, day of the year
     Second,
@@ -21,6 +23,20 @@ pub enum Sampling {
     Week,
     /// month
     Month,
+}
+
+impl Sampling {
+    /// How many features there are.
+    pub fn features(self) -> usize {
+        match self {
+            Self::Second => 6,
+            Self::Minute => 5,
+            Self::Hour => 4,
+            Self::Day => 3,
+            Self::Week => 2,
+            Self::Month => 1,
+        }
+    }
 }
 
 /// The features of one time stamp (microseconds since 1970-01-01 00:00), each in [−0.5, 0.5], in the order the enum lists; `None`

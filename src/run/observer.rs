@@ -10,6 +10,8 @@ pub trait Observer: Sync {
     fn advance(&self, _n: usize) {}
     /// The phase has ended.
     fn finish(&self) {}
+    /// One line about how it goes.
+    fn note(&self, _text: &str) {}
     /// Whether the user asked to stop; long loops check it once a unit.
     fn cancelled(&self) -> bool {
         false

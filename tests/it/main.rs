@@ -5,5 +5,6 @@ mod forecast_anchors;
 mod forecast_backtest;
 mod forecast_eval;
 mod forecast_predict;
+mod forecast_train;
 mod frame;
 mod support;

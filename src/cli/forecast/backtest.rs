@@ -130,6 +130,11 @@ struct ModelRun {
 
 /// Runs the verb.
 pub fn run(args: BacktestArgs, mut session: Session) -> Outcome {
+    if let Some(m) = args.model.models()?.iter().find(|m| matches!(m, ModelSpec::Network(_))) {
+        return Err(Failure::usage(format!(
+            "{m} is a network, and backtest does not train networks at every cutoff: use `shoal forecast eval -m {m}` for a fixed split"
+        )));
+    }
     let horizon = args.horizon.get()?;
     let intervals = args.intervals.config(&args.model.models()?)?;
     let metrics = chosen_metrics(&args.metrics, &intervals)?;

@@ -1,6 +1,7 @@
 //! `shoal forecast eval`: the fixed protocols of published benchmarks.
 
 use super::common::{ModelList, joined};
+use super::network::{self, NetworkArgs};
 use super::show;
 use crate::cli::args::{CheckArgs, InputArgs, OutputArgs};
 use crate::cli::failure::{Failure, Outcome, complete};
@@ -12,9 +13,15 @@ use crate::forecast::intervals::IntervalConfig;
 use crate::forecast::m4;
 use crate::forecast::metrics::Metric;
 use crate::forecast::model::FitError;
-use crate::forecast::protocol::{EvalConfig, PRESETS, Preset, Split, Style, evaluate};
+use crate::forecast::neural::evaluate::EvaluateError;
+use crate::forecast::neural::fit::dtype_name;
+use crate::forecast::neural::options::{NetworkKind, NetworkOptions, Shape};
+use crate::forecast::neural;
+use crate::forecast::protocol::{EvalConfig, EvalResult, PRESETS, Preset, Split, Style, evaluate};
 use crate::forecast::spec::ModelSpec;
 use crate::forecast::synthetic;
+use crate::forecast::time_features::Sampling;
+use crate::forecast::timemixer::MarkOrder;
 use crate::plot::{BarGroup, bars};
 use crate::run::check::MetricRow;
 use crate::run::interrupt;
@@ -28,6 +35,7 @@ use std::str::FromStr;
 pub const EXAMPLES: &str = "Examples:
   shoal forecast eval ETTh1.csv --preset etth1 -m seasonal-naive,linear,nlinear -H 96
   shoal forecast eval national_illness.csv --preset illness -m naive --compat drop-last=32
+  shoal forecast eval ETTh1.csv --preset etth1 -m timemixer,linear -H 96 --seed 1
   shoal forecast eval mine.csv -m linear,nlinear -L 336 -H 96,192 --assert 'nlinear.mse<=0.40'
   shoal forecast eval Monthly-train.csv --test Monthly-test.csv --preset m4-monthly -m theta
   shoal forecast eval --synthetic etth --preset etth1 -m linear -H 96";
@@ -49,7 +57,7 @@ pub struct EvalArgs {
     /// Data made on the spot instead of an input: etth has the shape of ETTh1, its daily and weekly cycles and AR(1) noise.
     #[arg(long, value_enum, value_name = "KIND", conflicts_with = "input")]
     synthetic: Option<Synthetic>,
-    /// Models, comma-separated; linear models learn from the training part, all others from each window alone.
+    /// Models, comma-separated; linear models and networks learn from the training part, all others from each window alone.
     #[arg(short, long, visible_alias = "model", value_name = "MODELS", default_value = "naive,seasonal-naive,linear,nlinear",
           value_parser = super::common::model_list, help_heading = "Models")]
     method: Vec<ModelList>,
@@ -62,12 +70,15 @@ pub struct EvalArgs {
     /// Season length of the seasonal models and of MASE; 1 = none [default: the preset's, else the frequency's]
     #[arg(long, value_name = "M", value_parser = clap::value_parser!(u32).range(1..))]
     season: Option<u32>,
-    /// Habits of the published programs that change numbers; drop-last=B drops the last partial batch of B test windows. Repeatable.
+    /// Habits of the published programs that change numbers; repeatable. drop-last=B drops the last partial batch of B test windows (and,
+    /// for networks, of the validation windows and of each epoch); mark-order gives timemixer's rows the time features of other windows.
     #[arg(long, value_name = "SWITCH")]
     compat: Vec<Compat>,
+    #[command(flatten)]
+    network: NetworkArgs,
     /// Metrics, comma-separated: mse, mae, rmse, mape, mspe, smape, mase, rmsse, rse, owa (m4 only)
     /// [default: mse,mae; for m4: smape,mase,owa; for pems: mae,mape,rmse]
-    #[arg(long, value_name = "METRICS", value_delimiter = ',')]
+    #[arg(long, value_name = "METRICS", value_delimiter = ',', help_heading = "Options")]
     metrics: Vec<Metric>,
     #[command(flatten)]
     output: OutputArgs,
@@ -117,6 +128,7 @@ impl FromStr for PresetArg {
 #[serde(rename_all = "kebab-case")]
 enum Compat {
     DropLast(usize),
+    MarkOrder,
 }
 
 impl FromStr for Compat {
@@ -127,9 +139,18 @@ impl FromStr for Compat {
                 Ok(b) if b > 0 => Ok(Self::DropLast(b)),
                 _ => Err(format!("drop-last: found \"{b}\", expected a batch size above 0")),
             },
-            _ => Err(format!("unknown switch \"{s}\", expected drop-last=B")),
+            None if s == "mark-order" => Ok(Self::MarkOrder),
+            _ => Err(format!("unknown switch \"{s}\", expected drop-last=B or mark-order")),
         }
     }
+}
+
+/// What a network is evaluated on besides the channels.
+struct NetworkTask<'a> {
+    preset: Option<&'a str>,
+    sampling: Option<Sampling>,
+    marks: &'a [Vec<f64>],
+    options: &'a NetworkOptions,
 }
 
 /// The effective configuration.
@@ -145,6 +166,9 @@ struct Config {
     compat: Vec<Compat>,
     metrics: Vec<String>,
     synthetic: Option<Synthetic>,
+    /// Architecture and training of every network, by model and horizon.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    networks: Vec<serde_json::Value>,
     read: ReadOptions,
 }
 
@@ -160,6 +184,10 @@ pub fn run(args: EvalArgs, mut session: Session) -> Outcome {
     let models = joined(&args.method)?;
     let names: Vec<String> = models.iter().map(ModelSpec::to_string).collect();
     report::validate_claims(&args.check, &metrics.iter().map(Metric::to_string).collect::<Vec<_>>(), &names)?;
+    args.network.refuse_unused(&models)?;
+    if args.compat.contains(&Compat::MarkOrder) && !models.contains(&ModelSpec::Network(NetworkKind::TimeMixer)) {
+        return Err(Failure::usage("--compat mark-order belongs to timemixer: leave it out"));
+    }
     let mut output = session.open_outputs(&args.output)?;
     let (config, dataset, cases) = match args.preset {
         PresetArg::Table(preset) => long_horizon(&args, &models, preset, &metrics, &mut session)?,
@@ -227,15 +255,31 @@ fn long_horizon(
         read.layout = Layout::Wide;
     }
     let split = split_of(&args.split, preset)?;
-    let (dataset, channels, usual) = match args.synthetic {
-        Some(Synthetic::Etth) => ("synthetic-etth".to_string(), synthetic::etth(&session.streams()), 24),
+    let Loaded { dataset, channels, usual, times, sampling } = match args.synthetic {
+        Some(Synthetic::Etth) => Loaded {
+            dataset: "synthetic-etth".to_string(),
+            channels: synthetic::etth(&session.streams()),
+            usual: 24,
+            times: Vec::new(),
+            sampling: None,
+        },
         None => load(args, preset, &read, session)?,
     };
     let season = args.season.map_or(if preset.season > 0 { preset.season } else { usual }, |m| m as usize);
     let lookback = args.lookback.map_or(preset.lookback, |l| l as usize);
     let horizons: Vec<usize> =
         if args.horizon.is_empty() { preset.horizons.to_vec() } else { args.horizon.iter().map(|h| *h as usize).collect() };
-    let drop_last = args.compat.iter().map(|Compat::DropLast(b)| *b).next_back();
+    let drop_last = args.compat.iter().filter_map(|c| if let Compat::DropLast(b) = c { Some(*b) } else { None }).next_back();
+    let mark_order = if args.compat.contains(&Compat::MarkOrder) { MarkOrder::Reference } else { MarkOrder::Aligned };
+    let options = args.network.options(&[], mark_order, drop_last.is_some())?;
+    let marks = network::marks(&times, sampling);
+    let task = NetworkTask {
+        preset: (preset.name != "custom").then_some(preset.name),
+        sampling: sampling.filter(|_| !marks.is_empty()),
+        marks: &marks,
+        options: &options,
+    };
+    let mut networks = Vec::new();
     let views: Vec<&[f64]> = channels.iter().map(|(_, y)| y.as_slice()).collect();
     session.say(format!("{dataset}: {} rows, {} channels, lookback {lookback}, season {season}", views[0].len(), views.len()));
     for spec in models {
@@ -251,7 +295,14 @@ fn long_horizon(
                 FitError::Spec(_) if interrupt::requested() => Failure::Interrupted,
                 e => Failure::usage(format!("model {spec}, horizon {horizon}: {e}")),
             };
-            let result = evaluate(spec, &views, &cfg, session.observer()).map_err(explain)?;
+            let result = match args.network.network(spec) {
+                Some(kind) => {
+                    let (result, record) = train_and_score(kind, &task, &views, &cfg, session)?;
+                    networks.push(json!({ "model": spec.to_string(), "horizon": horizon, "network": record }));
+                    result
+                }
+                None => evaluate(spec, &views, &cfg, session.observer()).map_err(explain)?,
+            };
             if result.fallbacks > 0 {
                 tracing::warn!(
                     "{spec}, horizon {horizon}: naive stands in on {} of {} windows",
@@ -288,9 +339,35 @@ fn long_horizon(
         compat: args.compat.clone(),
         metrics: metrics.iter().map(Metric::to_string).collect(),
         synthetic: args.synthetic,
+        networks,
         read,
     };
     Ok((config, dataset, cases))
+}
+
+/// A network through the protocol, with what is to be known about it afterwards.
+fn train_and_score(
+    kind: NetworkKind,
+    task: &NetworkTask<'_>,
+    channels: &[&[f64]],
+    cfg: &EvalConfig,
+    session: &Session,
+) -> Outcome<(EvalResult, serde_json::Value)> {
+    let features = task.sampling.map_or(0, Sampling::features);
+    let shape = Shape { lookback: cfg.lookback, horizon: cfg.horizon, channels: channels.len(), features };
+    let recipe = task.options.resolve(kind, task.preset, shape, session.seed).map_err(Failure::usage)?;
+    let marks = if recipe.architecture.features() > 0 { task.marks } else { &[] };
+    let (result, report) =
+        neural::evaluate::evaluate(&recipe, channels, marks, cfg, session.observer()).map_err(|e| match e {
+            EvaluateError::Task(text) => Failure::usage(text),
+            EvaluateError::Train(e) => network::train_failure(e, None),
+            e @ EvaluateError::NotFinite { .. } => Failure::Numbers(vec![e.to_string()]),
+        })?;
+    let record = json!({
+        "architecture": to_json(&recipe.architecture)?, "training": to_json(&recipe.training)?, "loss": to_json(&recipe.loss)?,
+        "dtype": dtype_name(recipe.dtype), "report": to_json(&report)?,
+    });
+    Ok((result, record))
 }
 
 /// `--split`, or the preset's.
@@ -311,15 +388,27 @@ fn split_of(shares: &[f64], preset: &Preset) -> Outcome<Split> {
 /// Channels by name.
 type Channels = Vec<(String, Vec<f64>)>;
 
-/// Reads the channels of a wide table or a matrix: data set name, channels, the frequency's season.
-fn load(args: &EvalArgs, preset: &Preset, read: &ReadOptions, session: &mut Session) -> Outcome<(String, Channels, usize)> {
+/// A data set as it was read.
+struct Loaded {
+    dataset: String,
+    channels: Channels,
+    /// The frequency's season.
+    usual: usize,
+    /// Time stamps of the rows; empty where there are none.
+    times: Vec<i64>,
+    /// Which calendar features networks get.
+    sampling: Option<Sampling>,
+}
+
+/// Reads the channels of a wide table or a matrix.
+fn load(args: &EvalArgs, preset: &Preset, read: &ReadOptions, session: &mut Session) -> Outcome<Loaded> {
     if let [path] = &args.input.input[..]
         && path.to_lowercase().ends_with(".npz")
     {
         let source = session.open_raw(path)?;
         let channels = matrix::read_npz_feature(path, &source, "data")?;
         check_shape(preset, path, &channels, None);
-        return Ok((stem(path), channels, 1));
+        return Ok(Loaded { dataset: stem(path), channels, usual: 1, times: Vec::new(), sampling: None });
     }
     let mut sources = session.open_inputs(&args.input.input)?;
     if sources.len() != 1 {
@@ -331,6 +420,10 @@ fn load(args: &EvalArgs, preset: &Preset, read: &ReadOptions, session: &mut Sess
     let name = source.name().to_string();
     same_length(&name, &panel)?;
     let usual = panel.freq.season_candidates().first().copied().unwrap_or(1);
+    // The published scripts give networks hourly features whatever the spacing is.
+    let own = network::sampling(panel.freq);
+    let sampling = if preset.name == "custom" { own } else { own.map(|_| Sampling::Hour) };
+    let times = panel.series.first().map_or_else(Vec::new, |s| s.times.to_vec());
     let mut channels: Channels = panel.series.into_iter().map(|s| (s.id, s.y)).collect();
     if preset.target_last
         && let Some(at) = channels.iter().position(|(id, _)| id == "OT")
@@ -339,7 +432,7 @@ fn load(args: &EvalArgs, preset: &Preset, read: &ReadOptions, session: &mut Sess
         channels.push(target);
     }
     check_shape(preset, &name, &channels, Some(&source));
-    Ok((stem(&name), channels, usual))
+    Ok(Loaded { dataset: stem(&name), channels, usual, times, sampling })
 }
 
 /// A split by rows needs every channel on every row.
@@ -393,6 +486,9 @@ fn competition(
     let Some(test_path) = &args.test else {
         return Err(Failure::usage(format!("preset {} needs its test file: add --test FILE", group.name)));
     };
+    if let Some(m) = models.iter().find(|m| args.network.network(m).is_some()) {
+        return Err(Failure::usage(format!("{m} is not trained under the m4 presets: they sample and mask windows in a way it does not")));
+    }
     if args.synthetic.is_some() || !args.split.is_empty() || !args.compat.is_empty() {
         return Err(Failure::usage("--synthetic, --split and --compat do not apply to the m4 presets"));
     }
@@ -460,6 +556,7 @@ fn competition(
         compat: Vec::new(),
         metrics: metrics.iter().map(Metric::to_string).collect(),
         synthetic: None,
+        networks: Vec::new(),
         read: args.input.read_options(),
     };
     Ok((config, dataset, cases))

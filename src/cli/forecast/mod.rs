@@ -3,8 +3,11 @@
 mod backtest;
 mod common;
 mod eval;
+mod network;
+mod networks;
 mod predict;
 mod show;
+mod train;
 
 use super::failure::Outcome;
 use super::session::Session;
@@ -25,6 +28,12 @@ enum Verb {
     #[command(after_help = predict::EXAMPLES)]
     #[command(allow_negative_numbers = true)]
     Predict(Box<predict::PredictArgs>),
+    /// Train a network on all series of a panel and save it.
+    ///
+    /// Writes one row per epoch: epoch, train_loss, validation, learning_rate, best. The weights of the best epoch are saved.
+    #[command(after_help = train::EXAMPLES)]
+    #[command(allow_negative_numbers = true)]
+    Train(Box<train::TrainArgs>),
     /// Measure models by forecasting from earlier cutoffs (rolling origin).
     ///
     /// Writes one row of metrics per series, model and cutoff; --forecasts keeps the forecasts themselves.
@@ -43,6 +52,7 @@ enum Verb {
 pub fn run(args: ForecastArgs, session: Session) -> Outcome {
     match args.verb {
         Verb::Predict(a) => predict::run(*a, session),
+        Verb::Train(a) => train::run(*a, session),
         Verb::Backtest(a) => backtest::run(*a, session),
         Verb::Eval(a) => eval::run(*a, session),
     }

@@ -3,6 +3,8 @@
 use super::common::{
     HorizonArg, IntervalArgs, ModelArgs, Seasons, check_season, default_lookback, inputs, report_fallbacks, tell_seasons,
 };
+use super::network::NetworkArgs;
+use super::networks;
 use super::show;
 use crate::cli::args::{InputArgs, OutputArgs};
 use crate::cli::failure::{Failure, Outcome, complete};
@@ -11,18 +13,21 @@ use crate::cli::session::{COMMIT, Session, VERSION};
 use crate::forecast::engine::{Plan, SeriesForecast, predict_panel};
 use crate::forecast::intervals::IntervalConfig;
 use crate::forecast::model::Diagnostics;
+use crate::forecast::neural::forecaster::Forecaster;
 use crate::forecast::spec::ModelSpec;
-use crate::table::{Format, Panel, ReadOptions, Table, Values, read_panel, write_table};
+use crate::table::{BadInput, Format, Panel, ReadOptions, Table, Values, read_panel, write_table};
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub const EXAMPLES: &str = "Examples:
   shoal forecast predict sales.csv -H 12
   cat sales.csv | shoal forecast predict -m auto-ets,naive -H 12 --level 80,95 -o out.parquet
-  shoal forecast predict panel.parquet -m nlinear -L 96 -H 24 --intervals conformal";
+  shoal forecast predict panel.parquet -m nlinear -L 96 -H 24 --intervals conformal
+  shoal forecast predict --load model/ sales.csv --level 80
+  shoal forecast predict sales.csv -m timemixer,auto-ets -H 24";
 
 /// Arguments of `shoal forecast predict`.
 #[derive(Debug, Args)]
@@ -31,10 +36,16 @@ pub struct PredictArgs {
     input: InputArgs,
     #[command(flatten)]
     model: ModelArgs,
+    /// Forecast with the network that `forecast train --save DIR` left there; -H defaults to what it was trained for.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["method", "lookback", "season"], help_heading = "Models",
+          value_hint = clap::ValueHint::DirPath)]
+    load: Option<PathBuf>,
     #[command(flatten)]
     horizon: HorizonArg,
     #[command(flatten)]
     intervals: IntervalArgs,
+    #[command(flatten)]
+    network: NetworkArgs,
     #[command(flatten)]
     output: OutputArgs,
     /// Write what was fitted here: one row per series and model with its form, criteria and parameters.
@@ -46,6 +57,7 @@ pub struct PredictArgs {
 #[derive(Debug, Serialize)]
 struct PredictConfig {
     models: Vec<ModelSpec>,
+    loaded: Option<PathBuf>,
     horizon: usize,
     season: Option<u32>,
     lookback: Option<usize>,
@@ -62,10 +74,29 @@ struct ModelRun {
 
 /// Runs the verb.
 pub fn run(args: PredictArgs, mut session: Session) -> Outcome {
+    let loaded = args.load.as_deref().map(|dir| load(dir, &mut session)).transpose()?;
+    let models = match &loaded {
+        Some(forecaster) => {
+            args.network.refuse_unused(&[])?;
+            vec![networks::spec_of(forecaster)]
+        }
+        None => args.model.models()?,
+    };
+    if loaded.is_none() {
+        args.network.refuse_unused(&models)?;
+    }
+    let horizon = match (&loaded, args.horizon.horizon) {
+        (Some(forecaster), None) => forecaster.card().architecture.horizon(),
+        _ => args.horizon.get()?,
+    };
     let mut config = PredictConfig {
-        horizon: args.horizon.get()?,
-        intervals: args.intervals.config(&args.model.models()?)?,
-        models: args.model.models()?,
+        horizon,
+        intervals: match &loaded {
+            Some(forecaster) => networks::intervals(&args.intervals, forecaster)?,
+            None => args.intervals.config(&models)?,
+        },
+        models,
+        loaded: args.load.clone(),
         season: args.model.season,
         lookback: args.model.lookback.map(|l| l as usize),
         strict: args.model.strict,
@@ -100,12 +131,24 @@ pub fn run(args: PredictArgs, mut session: Session) -> Outcome {
         let season = series.iter().map(|s| s.season).max().unwrap_or(1);
         let lookback =
             config.lookback.unwrap_or_else(|| default_lookback(longest.saturating_sub(calibration), season, config.horizon));
-        if spec.is_global() {
-            tracing::info!("{spec}: lookback {lookback}");
-            config.lookback = Some(lookback);
-        }
-        let plan = Plan { horizon: config.horizon, lookback, intervals: config.intervals.clone() };
-        runs.push(ModelRun { spec: spec.clone(), forecasts: predict_panel(spec, &series, &plan, session.observer())? });
+        let forecasts = match (&loaded, args.network.network(spec)) {
+            (Some(forecaster), _) => networks::forecast(forecaster, &panel, config.horizon, &config.intervals)?,
+            (None, Some(kind)) => {
+                let task = networks::Task { kind, lookback: config.lookback, horizon: config.horizon, intervals: &config.intervals };
+                let (forecasts, used) = networks::train_and_forecast(&args.network, task, &panel, &session)?;
+                config.lookback = Some(used);
+                forecasts
+            }
+            (None, None) => {
+                if spec.is_global() {
+                    tracing::info!("{spec}: lookback {lookback}");
+                    config.lookback = Some(lookback);
+                }
+                let plan = Plan { horizon: config.horizon, lookback, intervals: config.intervals.clone() };
+                predict_panel(spec, &series, &plan, session.observer())?
+            }
+        };
+        runs.push(ModelRun { spec: spec.clone(), forecasts });
     }
     let (fallbacks, unconverged) = troubles(&panel, &runs);
     report_fallbacks(config.strict, &fallbacks, &unconverged)?;
@@ -143,6 +186,14 @@ pub fn run(args: PredictArgs, mut session: Session) -> Outcome {
     };
     let written = output.result(&table, object);
     complete(written, || session.finish(&config))
+}
+
+/// The saved network of a directory (or its file).
+fn load(path: &Path, session: &mut Session) -> Outcome<Forecaster> {
+    let file = if path.is_dir() { path.join(super::train::MODEL_FILE) } else { path.to_path_buf() };
+    let name = file.display().to_string();
+    let bytes = session.open_raw(&name)?;
+    Forecaster::from_bytes(&bytes).map_err(|e| BadInput::new(name, e.to_string()).into())
 }
 
 /// Fallbacks as (series, model, reason) and unconverged fits as (series, model).

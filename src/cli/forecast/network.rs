@@ -1,0 +1,308 @@
+//! Options of the verbs that train networks, and how their progress is told.
+
+use crate::cli::failure::{Failure, Outcome};
+use crate::forecast::neural::fit::{NetworkError, NetworkSeries};
+use crate::forecast::neural::options::{DecompositionKind, LossKind, NetworkKind, NetworkOptions, OptimizerKind, ScheduleKind};
+use crate::forecast::spec::ModelSpec;
+use crate::forecast::time_features::{Sampling, time_features};
+use crate::forecast::timemixer::{MarkOrder, Pooling};
+use crate::nn::train::TrainError;
+use crate::table::{Freq, Panel};
+use clap::{Args, ValueEnum};
+
+/// How networks are made and trained. What is not given comes from the preset, else from the model.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Networks (timemixer, patchtst, linear models with --solver adam)")]
+pub struct NetworkArgs {
+    /// How linear models find their weights: exactly by least squares, or by gradient descent.
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub solver: Option<Solver>,
+    /// Passes over the training windows.
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<u32>,
+    /// Windows per step.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch_size: Option<u32>,
+    /// Learning rate (the highest one of a one-cycle schedule).
+    #[arg(long, visible_alias = "learning-rate", value_name = "RATE", value_parser = positive)]
+    pub lr: Option<f64>,
+    /// Epochs without a better validation loss before training stops.
+    #[arg(long, value_name = "N")]
+    pub patience: Option<u32>,
+    /// How the learning rate changes.
+    #[arg(long, visible_alias = "lradj", value_enum, value_name = "KIND")]
+    pub schedule: Option<ScheduleKind>,
+    /// Update rule [default: adam]
+    #[arg(long, value_enum, value_name = "RULE")]
+    pub optimizer: Option<OptimizerKind>,
+    /// Weight decay [default: 0; adamw 0.01]
+    #[arg(long, value_name = "X", value_parser = not_negative)]
+    pub weight_decay: Option<f64>,
+    /// Largest L2 norm of the gradient [default: none]
+    #[arg(long, value_name = "NORM", value_parser = positive)]
+    pub clip: Option<f64>,
+    /// What training minimises, on standardised data; with quantiles it is the pinball loss.
+    #[arg(long, value_enum, value_name = "LOSS")]
+    pub loss: Option<LossKind>,
+    /// Numbers of weights and activations [default: f32]
+    #[arg(long, value_enum, value_name = "TYPE")]
+    pub dtype: Option<DtypeArg>,
+    /// Width of the hidden state.
+    #[arg(long, value_name = "D", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub d_model: Option<u32>,
+    /// Hidden width of the feed-forward layers.
+    #[arg(long, value_name = "D", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub d_ff: Option<u32>,
+    /// Blocks.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub layers: Option<u32>,
+    /// Share of hidden values dropped while training.
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub dropout: Option<f64>,
+    /// patchtst: attention heads.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub heads: Option<u32>,
+    /// patchtst: steps per patch.
+    #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub patch: Option<u32>,
+    /// patchtst: steps between patches.
+    #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub stride: Option<u32>,
+    /// timemixer: coarser scales besides the window itself.
+    #[arg(long, value_name = "N")]
+    pub scales: Option<u32>,
+    /// timemixer: steps that one step of the next scale stands for.
+    #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(2..))]
+    pub scale_window: Option<u32>,
+    /// timemixer: how those steps are put together.
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub pooling: Option<Pooling>,
+    /// timemixer: how season and trend are split.
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub decomposition: Option<DecompositionKind>,
+    /// timemixer: frequencies that make up the season, with --decomposition dft [default: 5]
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    pub top_k: Option<u32>,
+    /// timemixer: window of the moving average, odd.
+    #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub moving_average: Option<u32>,
+    /// timemixer, patchtst: normalise each window by its own mean and deviation.
+    #[arg(long, value_enum, value_name = "WHETHER")]
+    pub normalize: Option<OnOff>,
+    /// timemixer: forecast channels one at a time with shared weights, or mix them.
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub channels: Option<ChannelsArg>,
+    /// timemixer: calendar features of the time stamps as inputs.
+    #[arg(long, value_enum, value_name = "WHETHER")]
+    pub time_features: Option<OnOff>,
+    /// timemixer: calendar features of the horizon as inputs too.
+    #[arg(long)]
+    pub future_features: bool,
+}
+
+/// See [`NetworkArgs::solver`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Solver {
+    /// exact least squares
+    Ols,
+    /// gradient descent
+    Adam,
+}
+
+/// Yes or no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnOff {
+    On,
+    Off,
+}
+
+/// See [`NetworkArgs::dtype`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DtypeArg {
+    F32,
+    F64,
+}
+
+/// See [`NetworkArgs::channels`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ChannelsArg {
+    Independent,
+    Mixing,
+}
+
+fn positive(s: &str) -> Result<f64, String> {
+    match s.parse::<f64>() {
+        Ok(v) if v > 0.0 && v.is_finite() => Ok(v),
+        _ => Err("expected a number above 0".into()),
+    }
+}
+
+fn not_negative(s: &str) -> Result<f64, String> {
+    match s.parse::<f64>() {
+        Ok(v) if v >= 0.0 && v.is_finite() => Ok(v),
+        _ => Err("expected a number of at least 0".into()),
+    }
+}
+
+fn share(s: &str) -> Result<f64, String> {
+    match s.parse::<f64>() {
+        Ok(v) if (0.0..1.0).contains(&v) => Ok(v),
+        _ => Err("expected a share of at least 0 and below 1".into()),
+    }
+}
+
+impl NetworkArgs {
+    /// The library's form.
+    pub fn options(&self, quantiles: &[f64], mark_order: MarkOrder, drop_last: bool) -> Outcome<NetworkOptions> {
+        let count = |v: Option<u32>| v.map(|v| v as usize);
+        let on = |v: Option<OnOff>| v.map(|v| v == OnOff::On);
+        if let Some(bad) = quantiles.iter().find(|q| !(**q > 0.0 && **q < 1.0)) {
+            return Err(Failure::usage(format!("--quantiles: found {bad}, expected values between 0 and 1 such as 0.1,0.5,0.9")));
+        }
+        let mut quantiles = quantiles.to_vec();
+        quantiles.sort_by(f64::total_cmp);
+        quantiles.dedup();
+        Ok(NetworkOptions {
+            epochs: count(self.epochs),
+            batch_size: count(self.batch_size),
+            learning_rate: self.lr,
+            patience: count(self.patience),
+            schedule: self.schedule,
+            optimizer: self.optimizer,
+            weight_decay: self.weight_decay,
+            clip_norm: self.clip,
+            loss: self.loss,
+            quantiles,
+            double: self.dtype == Some(DtypeArg::F64),
+            d_model: count(self.d_model),
+            d_ff: count(self.d_ff),
+            layers: count(self.layers),
+            dropout: self.dropout,
+            heads: count(self.heads),
+            patch: count(self.patch),
+            stride: count(self.stride),
+            scales: count(self.scales),
+            scale_window: count(self.scale_window),
+            pooling: self.pooling,
+            decomposition: self.decomposition,
+            top_k: count(self.top_k),
+            moving_average: count(self.moving_average),
+            normalize: on(self.normalize),
+            channel_independent: self.channels.map(|c| c == ChannelsArg::Independent),
+            time_features: on(self.time_features),
+            future_features: self.future_features,
+            mark_order,
+            drop_last,
+        })
+    }
+
+    /// The network a model stands for under these options; `None` for models that are fitted otherwise.
+    pub fn network(&self, spec: &ModelSpec) -> Option<NetworkKind> {
+        match spec {
+            ModelSpec::Network(kind) => Some(*kind),
+            ModelSpec::Linear(kind) if self.solver == Some(Solver::Adam) => Some(NetworkKind::Linear(*kind)),
+            _ => None,
+        }
+    }
+
+    /// Refuses network options where no network is trained: they would be ignored.
+    pub fn refuse_unused(&self, models: &[ModelSpec]) -> Outcome {
+        if models.iter().any(|m| self.network(m).is_some()) {
+            return Ok(());
+        }
+        match self.first_given() {
+            Some(option) => Err(Failure::usage(format!(
+                "{option} belongs to networks, and none of the models is trained as one: leave it out, or choose timemixer, patchtst, or a \
+                 linear model with --solver adam"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    fn first_given(&self) -> Option<&'static str> {
+        let given = [
+            ("--epochs", self.epochs.is_some()),
+            ("--batch-size", self.batch_size.is_some()),
+            ("--lr", self.lr.is_some()),
+            ("--patience", self.patience.is_some()),
+            ("--schedule", self.schedule.is_some()),
+            ("--optimizer", self.optimizer.is_some()),
+            ("--weight-decay", self.weight_decay.is_some()),
+            ("--clip", self.clip.is_some()),
+            ("--loss", self.loss.is_some()),
+            ("--dtype", self.dtype.is_some()),
+            ("--d-model", self.d_model.is_some()),
+            ("--d-ff", self.d_ff.is_some()),
+            ("--layers", self.layers.is_some()),
+            ("--dropout", self.dropout.is_some()),
+            ("--heads", self.heads.is_some()),
+            ("--patch", self.patch.is_some()),
+            ("--stride", self.stride.is_some()),
+            ("--scales", self.scales.is_some()),
+            ("--scale-window", self.scale_window.is_some()),
+            ("--pooling", self.pooling.is_some()),
+            ("--decomposition", self.decomposition.is_some()),
+            ("--top-k", self.top_k.is_some()),
+            ("--moving-average", self.moving_average.is_some()),
+            ("--normalize", self.normalize.is_some()),
+            ("--channels", self.channels.is_some()),
+            ("--time-features", self.time_features.is_some()),
+            ("--future-features", self.future_features),
+        ];
+        given.into_iter().find(|(_, given)| *given).map(|(option, _)| option)
+    }
+}
+
+/// Which calendar features a spacing has; none for plain integers.
+pub fn sampling(freq: Freq) -> Option<Sampling> {
+    const MINUTE: i64 = 60_000_000;
+    const DAY: i64 = 24 * 60 * MINUTE;
+    match freq {
+        Freq::Step(us) if us < MINUTE => Some(Sampling::Second),
+        Freq::Step(us) if us < 60 * MINUTE => Some(Sampling::Minute),
+        Freq::Step(us) if us < DAY => Some(Sampling::Hour),
+        Freq::Step(us) if us % (7 * DAY) == 0 => Some(Sampling::Week),
+        Freq::Step(_) | Freq::Business(_) => Some(Sampling::Day),
+        Freq::Months(..) => Some(Sampling::Month),
+        Freq::Integer(_) => None,
+    }
+}
+
+/// The calendar features of stamps; empty when there are none to have.
+pub fn marks(times: &[i64], sampling: Option<Sampling>) -> Vec<Vec<f64>> {
+    let Some(sampling) = sampling else { return Vec::new() };
+    times.iter().map(|t| time_features(*t, sampling)).collect::<Option<_>>().unwrap_or_default()
+}
+
+/// The series of a panel with their features over history and horizon.
+pub fn network_series<'a>(panel: &'a Panel, sampling: Option<Sampling>, horizon: usize) -> Outcome<Vec<NetworkSeries<'a>>> {
+    (panel.series.iter())
+        .map(|s| {
+            let mut times = s.times.to_vec();
+            if sampling.is_some() {
+                times.extend(super::predict::future(panel, times.last().copied().unwrap_or(0), horizon)?);
+            }
+            Ok(NetworkSeries { id: &s.id, y: &s.y, marks: marks(&times, sampling) })
+        })
+        .collect()
+}
+
+/// A failed training as the program ends with it.
+pub fn failure(e: NetworkError, kept: Option<&str>) -> Failure {
+    match e {
+        NetworkError::Data(text) => Failure::usage(text),
+        NetworkError::Train(e) => train_failure(e, kept),
+    }
+}
+
+/// Same, for the training loop's own errors. `kept`: where the state is.
+pub fn train_failure(e: TrainError, kept: Option<&str>) -> Failure {
+    let whereabouts = kept.map_or(String::new(), |k| format!("; {k}"));
+    match e {
+        TrainError::Interrupted { .. } => Failure::Interrupted,
+        e @ TrainError::NotFinite { .. } => Failure::Numbers(vec![format!("{e}{whereabouts}")]),
+        e @ (TrainError::NoBatch { .. } | TrainError::Checkpoint(_) | TrainError::Weights(_)) => Failure::usage(e.to_string()),
+        e => Failure::Run(anyhow::anyhow!("{e}")),
+    }
+}

@@ -1,0 +1,125 @@
+//! Rows in tiles, tiles in chunks, and the gradients of chunks put together.
+
+use rayon::prelude::*;
+
+use super::sums::add;
+use crate::kernels::simd::Real;
+
+/// Numbers of all tensors of a tile together: 64 KiB of `f32`.
+const TILE: usize = 1 << 14;
+/// Rows of a tile, a multiple of the heights of register tiles (6 and 12).
+const TILE_ROWS: std::ops::RangeInclusive<usize> = 24..=192;
+/// Arithmetic of a chunk at least: some tens of microseconds.
+const CHUNK_WORK: usize = 1 << 21;
+/// Chunks at most: enough for a few dozen threads, few enough that their gradients are quickly added.
+const CHUNKS: usize = 64;
+/// Gradients of all chunks together, in numbers.
+const PARTIALS: usize = 1 << 22;
+
+/// How rows are cut.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Plan {
+    pub rows: usize,
+    pub tile: usize,
+    pub chunk: usize,
+}
+
+impl Plan {
+    /// For rows that take `work` operations and touch `numbers` numbers each, and gradients of `partial` numbers.
+    pub(super) fn new(rows: usize, work: usize, numbers: usize, partial: usize) -> Self {
+        let tile = (TILE / numbers.max(1)).clamp(*TILE_ROWS.start(), *TILE_ROWS.end()) / 12 * 12;
+        Self::of_tiles(rows, tile, work, partial)
+    }
+
+    /// Same, for rows that are matrices themselves: a tile is a row.
+    pub(super) fn of_matrices(rows: usize, work: usize, partial: usize) -> Self {
+        Self::of_tiles(rows, 1, work, partial)
+    }
+
+    fn of_tiles(rows: usize, tile: usize, work: usize, partial: usize) -> Self {
+        let most = (PARTIALS / partial.max(1)).clamp(1, CHUNKS);
+        let chunk = rows.div_ceil(most).max(CHUNK_WORK / work.max(1)).max(1);
+        Self { rows, tile, chunk: chunk.div_ceil(tile) * tile }
+    }
+
+    fn chunks(&self) -> usize {
+        self.rows.div_ceil(self.chunk)
+    }
+
+    /// The tiles of chunk `i`, as rows counted from the start of the chunk.
+    pub(super) fn tiles(&self, i: usize) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
+        let (rows, tile) = (self.rows_of(i).len(), self.tile);
+        (0..rows.div_ceil(tile)).map(move |t| t * tile..rows.min((t + 1) * tile))
+    }
+
+    /// The rows of chunk `i`.
+    pub(super) fn rows_of(&self, i: usize) -> std::ops::Range<usize> {
+        i * self.chunk..self.rows.min((i + 1) * self.chunk)
+    }
+
+    /// `data`, `width` numbers a row, cut into chunks.
+    fn cut<'a, T>(&self, mut data: &'a mut [T], width: usize) -> Vec<&'a mut [T]> {
+        assert_eq!(data.len(), self.rows * width);
+        (0..self.chunks())
+            .map(|i| data.split_off_mut(..self.rows_of(i).len() * width).expect("the lengths add up"))
+            .collect()
+    }
+
+    /// Gives `work` every chunk of `out`.
+    pub(super) fn write<T: Send>(&self, out: &mut [T], width: usize, work: impl Fn(usize, &mut [T]) + Sync) {
+        let mut pieces = self.cut(out, width);
+        if pieces.len() == 1 {
+            work(0, pieces[0]);
+        } else {
+            pieces.into_par_iter().with_max_len(1).enumerate().for_each(|(i, piece)| work(i, piece));
+        }
+    }
+
+    /// Gives `work` every chunk of `out` (if there is an `out`) and a buffer of zeros, and adds the buffers in the order of the
+    /// chunks into `places`: consecutive parts of a buffer, where a missing place takes no part.
+    pub(super) fn gather<T: Real>(
+        &self,
+        out: Option<(&mut [T], usize)>,
+        places: &mut [Option<&mut [T]>],
+        work: impl Fn(usize, Option<&mut [T]>, &mut [T]) + Sync,
+    ) {
+        let size: usize = places.iter().flatten().map(|p| p.len()).sum();
+        let one = |(i, piece): (usize, Option<&mut [T]>)| {
+            let mut sums = vec![T::ZERO; size];
+            work(i, piece, &mut sums);
+            sums
+        };
+        let pieces: Vec<Option<&mut [T]>> = match out {
+            Some((out, width)) => self.cut(out, width).into_iter().map(Some).collect(),
+            None => (0..self.chunks()).map(|_| None).collect(),
+        };
+        let mut sums: Vec<Vec<T>> = if pieces.len() == 1 {
+            pieces.into_iter().enumerate().map(one).collect()
+        } else {
+            pieces.into_par_iter().with_max_len(1).enumerate().map(one).collect()
+        };
+        let Some((first, rest)) = sums.split_first_mut() else {
+            places.iter_mut().flatten().for_each(|p| p.fill(T::ZERO));
+            return;
+        };
+        if size * rest.len() > 1 << 17 {
+            const PART: usize = 1 << 12;
+            first.par_chunks_mut(PART).enumerate().for_each(|(p, to)| {
+                rest.iter().for_each(|from| add(to, &from[p * PART..][..to.len()]));
+            });
+        } else {
+            rest.iter().for_each(|from| add(first, from));
+        }
+        let mut from = &first[..];
+        for place in places.iter_mut().flatten() {
+            let (head, tail) = from.split_at(place.len());
+            place.copy_from_slice(head);
+            from = tail;
+        }
+    }
+}
+
+/// Cuts a buffer into consecutive parts of the given sizes.
+pub(super) fn split<const N: usize, T>(mut data: &mut [T], sizes: [usize; N]) -> [&mut [T]; N] {
+    sizes.map(|n| data.split_off_mut(..n).expect("the buffer holds all parts"))
+}

@@ -1,0 +1,16 @@
+//! The fast core: operations on slices, written once for every instruction set, with their gradients.
+//!
+//! Every family has a plain reference in f64 (the definition) beside the fast form, and its tests compare the two. Nothing here knows
+//! tensors, files or models. Work is cut into pieces whose size depends on the problem alone and partial results are added in the order
+//! of the pieces: same bytes at any number of threads.
+
+pub mod attention;
+pub mod dropout;
+pub mod elementwise;
+pub mod gemm;
+pub mod linear;
+pub mod loss;
+pub mod norm;
+pub mod simd;
+pub mod smooth;
+pub mod update;

@@ -1,0 +1,174 @@
+//! Vector arithmetic chosen at run time, with one meaning on every machine.
+//!
+//! A kernel is written once, generic over [`Lanes`]: a *virtual* vector of 16 `f32` or 8 `f64`. AVX-512 holds it in one register,
+//! AVX2 in two, NEON in four, and plain Rust in an array. The width is the same everywhere, `fma` rounds once everywhere, and
+//! [`Lanes::sum`] adds in a fixed tree, so a kernel gives the same bits on every instruction set; only its speed differs.
+//! (Without hardware FMA the scalar form stays exact and is slow.)
+//!
+//! ```
+//! use shoal::kernels::simd::{dispatch, Kernel, Lanes, Real};
+//! struct Dot<'a>(&'a [f32], &'a [f32]);
+//! impl Kernel<f32> for Dot<'_> {
+//!     type Output = f32;
+//!     #[inline(always)]
+//!     fn run<V: Lanes<f32>>(self) -> f32 {
+//!         let mut acc = V::splat(0.0);
+//!         let whole = self.0.len() / V::N * V::N;
+//!         for i in (0..whole).step_by(V::N) {
+//!             acc = V::load(&self.0[i..]).fma(V::load(&self.1[i..]), acc);
+//!         }
+//!         let rest = V::load_partial(&self.0[whole..]).mul(V::load_partial(&self.1[whole..]));
+//!         acc.add(rest).sum()
+//!     }
+//! }
+//! assert_eq!(dispatch(Dot(&[2.0; 20], &[3.0; 20])), 120.0);
+//! ```
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod isa;
+pub mod math;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod scalar;
+#[cfg(test)]
+mod tests;
+
+pub use isa::{Isa, active, available, with_isa};
+
+/// A float that kernels are written for: `f32` or `f64`.
+pub trait Real:
+    Copy
+    + Send
+    + Sync
+    + 'static
+    + Default
+    + PartialOrd
+    + std::fmt::Debug
+    + std::fmt::Display
+    + std::ops::Add<Output = Self>
+    + std::ops::Sub<Output = Self>
+    + std::ops::Mul<Output = Self>
+    + std::ops::Div<Output = Self>
+    + std::ops::Neg<Output = Self>
+    + std::ops::AddAssign
+    + std::iter::Sum
+    + math::Tables
+{
+    /// Lanes of the virtual vector: 16 or 8.
+    const LANES: usize;
+    const ZERO: Self;
+    const ONE: Self;
+    fn from_f64(x: f64) -> Self;
+    fn to_f64(self) -> f64;
+    /// `self · b + c`, rounded once.
+    fn fma(self, b: Self, c: Self) -> Self;
+    fn sqrt(self) -> Self;
+    fn is_finite(self) -> bool;
+    /// Runs a kernel with the active instruction set; see [`dispatch`].
+    fn dispatch<K: Kernel<Self>>(kernel: K) -> K::Output;
+}
+
+/// A computation generic over the vector type. `run` and everything it calls with `V` must be `#[inline(always)]`: only then
+/// is it compiled with the features of the instruction set.
+pub trait Kernel<T: Real> {
+    type Output;
+    fn run<V: Lanes<T>>(self) -> Self::Output;
+}
+
+/// Runs a kernel with the best instruction set of this machine (or the one forced by [`with_isa`]).
+pub fn dispatch<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
+    T::dispatch(kernel)
+}
+
+/// A virtual vector of `N` numbers; all operations are lane-wise unless said otherwise.
+pub trait Lanes<T: Real>: Copy {
+    /// `T::LANES`.
+    const N: usize;
+    /// How many vector registers of the instruction set one virtual vector takes: 1 on AVX-512. Kernels size their tiles by it.
+    const REGISTERS: usize;
+    /// How many such registers the instruction set has: 32 on AVX-512 and NEON, 16 on AVX2.
+    const REGISTER_FILE: usize;
+    /// The result of a comparison, a flag per lane.
+    type Mask: Copy;
+
+    fn splat(x: T) -> Self;
+    /// The first `N` numbers of `from`. Panics when there are fewer.
+    #[inline(always)]
+    fn load(from: &[T]) -> Self {
+        assert!(from.len() >= Self::N, "a vector load needs a whole vector");
+        // SAFETY: the slice holds N numbers.
+        unsafe { Self::load_ptr(from.as_ptr()) }
+    }
+    /// `min(N, from.len())` numbers, zeros in the other lanes.
+    #[inline(always)]
+    fn load_partial(from: &[T]) -> Self {
+        // SAFETY: the count is within the slice and at most N.
+        unsafe { Self::load_ptr_partial(from.as_ptr(), from.len().min(Self::N)) }
+    }
+    /// Writes the first `N` places of `to`. Panics when there are fewer.
+    #[inline(always)]
+    fn store(self, to: &mut [T]) {
+        assert!(to.len() >= Self::N, "a vector store needs room for a whole vector");
+        // SAFETY: the slice has room for N numbers.
+        unsafe { self.store_ptr(to.as_mut_ptr()) }
+    }
+    /// Writes `min(N, to.len())` lanes.
+    #[inline(always)]
+    fn store_partial(self, to: &mut [T]) {
+        let count = to.len().min(Self::N);
+        // SAFETY: the count is within the slice and at most N.
+        unsafe { self.store_ptr_partial(to.as_mut_ptr(), count) }
+    }
+    /// # Safety
+    /// `from` must be readable for `N` numbers (any alignment).
+    unsafe fn load_ptr(from: *const T) -> Self;
+    /// # Safety
+    /// `from` must be readable for `count` numbers; `count <= N`. Other lanes are zero and their memory is not touched.
+    unsafe fn load_ptr_partial(from: *const T, count: usize) -> Self;
+    /// # Safety
+    /// `to` must be writable for `N` numbers (any alignment).
+    unsafe fn store_ptr(self, to: *mut T);
+    /// # Safety
+    /// `to` must be writable for `count` numbers; `count <= N`. Memory of the other lanes is not touched.
+    unsafe fn store_ptr_partial(self, to: *mut T, count: usize);
+
+    fn add(self, b: Self) -> Self;
+    fn sub(self, b: Self) -> Self;
+    fn mul(self, b: Self) -> Self;
+    fn div(self, b: Self) -> Self;
+    /// `self · b + c`, rounded once.
+    fn fma(self, b: Self, c: Self) -> Self;
+    /// `c − self · b`, rounded once.
+    fn neg_fma(self, b: Self, c: Self) -> Self;
+    fn neg(self) -> Self;
+    fn abs(self) -> Self;
+    fn sqrt(self) -> Self;
+    /// The larger; `b` when either is NaN.
+    fn max(self, b: Self) -> Self;
+    /// The smaller; `b` when either is NaN.
+    fn min(self, b: Self) -> Self;
+    /// To the nearest integer, ties to even.
+    fn round(self) -> Self;
+    /// The magnitude of `self` with the sign of `sign`.
+    fn copysign(self, sign: Self) -> Self;
+    /// `2^self` for lanes that hold integers in the range of normal exponents (−126..=127 or −1022..=1023). Other values: unspecified.
+    fn exp2_integer(self) -> Self;
+    /// `self · 2^n`, rounded once, to subnormal numbers and ±∞ too. For `self` in [1/4, 4] and integers |n| <= 250 (f32) or
+    /// 2040 (f64), and for NaN in both. Other values: unspecified.
+    fn scale_exp2(self, n: Self) -> Self;
+    /// Splits positive normal numbers into mantissa in [1, 2) and exponent as a float.
+    fn frexp(self) -> (Self, Self);
+
+    fn lt(self, b: Self) -> Self::Mask;
+    fn le(self, b: Self) -> Self::Mask;
+    /// Lanes of `yes` where the mask is set, of `no` elsewhere.
+    fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
+
+    /// All lanes added in a fixed tree: halves are added until one number is left (lane i with i + N/2, and so on).
+    fn sum(self) -> T;
+    /// The largest lane.
+    fn max_lane(self) -> T;
+}

@@ -1,0 +1,177 @@
+//! Affine maps with an activation, over the last or the middle axis.
+
+use crate::by_float;
+use crate::kernels::elementwise::Activation;
+use crate::kernels::linear::{Affine, AffineGrad, Linear, LinearMid};
+use crate::nn::storage::{Element, Numbers, numbers, output, tensor};
+use crate::nn::tape::{Inputs, Value, record};
+use candle_core::{Result, Tensor, bail};
+
+/// A weight and a bias, checked and contiguous.
+pub(super) struct Weights {
+    op: &'static str,
+    pub inputs: usize,
+    pub outputs: usize,
+    weight: Tensor,
+    bias: Option<Tensor>,
+}
+
+/// The numbers of [`Weights`].
+pub(super) struct Lent<'a, T> {
+    weight: Numbers<'a, T>,
+    bias: Option<Numbers<'a, T>>,
+    inputs: usize,
+    outputs: usize,
+}
+
+impl Weights {
+    /// From weight (outputs, inputs) and bias (outputs), of the type of `x`; `name` is what they are called in errors.
+    pub(super) fn new(op: &'static str, name: &str, x: &Value, weight: &Value, bias: Option<&Value>) -> Result<Self> {
+        let &[outputs, inputs] = weight.dims() else {
+            bail!("{op}: the {name}weight must be a matrix, got shape {:?}", weight.dims());
+        };
+        if let Some(bias) = bias
+            && bias.dims() != [outputs]
+        {
+            bail!("{op}: a {name}weight of shape {:?} takes a bias of shape [{outputs}], got {:?}", weight.dims(), bias.dims());
+        }
+        let dtype = x.tensor().dtype();
+        if let Some(other) = std::iter::once(weight).chain(bias).find(|v| v.tensor().dtype() != dtype) {
+            bail!("{op}: x holds {dtype:?} numbers, the {name}weights {:?}", other.tensor().dtype());
+        }
+        let weight = weight.tensor().contiguous()?;
+        let bias = bias.map(|b| b.tensor().contiguous()).transpose()?;
+        Ok(Self { op, inputs, outputs, weight, bias })
+    }
+
+    pub(super) fn lend<T: Element>(&self) -> Result<Lent<'_, T>> {
+        let bias = self.bias.as_ref().map(|b| numbers::<T>(self.op, b)).transpose()?;
+        Ok(Lent { weight: numbers::<T>(self.op, &self.weight)?, bias, inputs: self.inputs, outputs: self.outputs })
+    }
+
+    /// Room for the gradients that are wanted; the weight is input `place` of the operation, and the bias the next.
+    pub(super) fn room<T: Element>(&self, inputs: &Inputs, place: usize) -> Room<T> {
+        let bias = self.bias.is_some() && inputs.wanted(place + 1);
+        Room {
+            weight: inputs.wanted(place).then(|| output(self.outputs * self.inputs)),
+            bias: bias.then(|| output(self.outputs)),
+            inputs: self.inputs,
+            outputs: self.outputs,
+            biased: self.bias.is_some(),
+        }
+    }
+}
+
+impl<T: Element> Lent<'_, T> {
+    pub(super) fn affine(&self) -> Affine<'_, T> {
+        Affine { weight: &self.weight, bias: self.bias.as_deref(), inputs: self.inputs, outputs: self.outputs }
+    }
+}
+
+/// Gradients of [`Weights`] while they are computed.
+pub(super) struct Room<T> {
+    weight: Option<Vec<T>>,
+    bias: Option<Vec<T>>,
+    inputs: usize,
+    outputs: usize,
+    biased: bool,
+}
+
+impl<T: Element> Room<T> {
+    pub(super) fn lend(&mut self) -> AffineGrad<'_, T> {
+        AffineGrad { weight: self.weight.as_deref_mut(), bias: self.bias.as_deref_mut() }
+    }
+
+    /// Adds the gradients to a list, one entry for the weight and one for the bias if there is a bias.
+    pub(super) fn push_to(self, list: &mut Vec<Option<Tensor>>) -> Result<()> {
+        list.push(self.weight.map(|w| tensor(w, &[self.outputs, self.inputs])).transpose()?);
+        if self.biased {
+            list.push(self.bias.map(|b| tensor(b, &[self.outputs])).transpose()?);
+        }
+        Ok(())
+    }
+}
+
+/// Shape (.., inputs) → (.., outputs).
+pub(super) fn last_axis(op: &str, x: &Value, inputs: usize, outputs: usize) -> Result<Vec<usize>> {
+    let mut dims = x.dims().to_vec();
+    match dims.last_mut() {
+        Some(last) if *last == inputs => *last = outputs,
+        _ => bail!("{op}: a weight with {inputs} inputs takes x of shape (.., {inputs}), got {:?}", x.dims()),
+    }
+    Ok(dims)
+}
+
+/// Shape (rows, inputs, time) → (rows, outputs, time).
+pub(super) fn middle_axis(op: &str, x: &Value, inputs: usize, outputs: usize) -> Result<[usize; 3]> {
+    match *x.dims() {
+        [rows, i, time] if i == inputs => Ok([rows, outputs, time]),
+        _ => bail!("{op}: a weight with {inputs} inputs takes x of shape (rows, {inputs}, time), got {:?}", x.dims()),
+    }
+}
+
+/// `act(x·Wᵀ + b)` over the last axis.
+///
+/// Shapes: `x` (.., in), `w` (out, in), `b` (out), result (.., out). One pass over x forward; backward reads x and the gradient once,
+/// saves nothing, and computes only the gradients that are wanted. Cost: see [`Linear`].
+///
+/// # Errors
+/// Shapes or types that do not fit.
+pub fn linear(x: &Value, w: &Value, b: Option<&Value>, activation: Activation) -> Result<Value> {
+    const OP: &str = "linear";
+    let weights = Weights::new(OP, "", x, w, b)?;
+    let dims = last_axis(OP, x, weights.inputs, weights.outputs)?;
+    let xs = x.tensor().contiguous()?;
+    by_float!(OP, xs, T => {
+        let mut y = output::<T>(dims.iter().product());
+        Linear { affine: weights.lend::<T>()?.affine(), activation }.forward(&numbers::<T>(OP, &xs)?, &mut y);
+        let y = tensor(y, &dims)?;
+        let inputs: Vec<&Value> = [x, w].into_iter().chain(b).collect();
+        Ok(record(&inputs, y, |inputs| move |g: Tensor| {
+            let g = g.contiguous()?;
+            let mut dx = inputs.wanted(0).then(|| output::<T>(xs.elem_count()));
+            let mut room = weights.room::<T>(&inputs, 1);
+            {
+                let lent = weights.lend::<T>()?;
+                let map = Linear { affine: lent.affine(), activation };
+                map.backward(&numbers::<T>(OP, &xs)?, &numbers::<T>(OP, &g)?, dx.as_deref_mut(), room.lend());
+            }
+            let mut gradients = vec![dx.map(|dx| tensor(dx, xs.dims())).transpose()?];
+            room.push_to(&mut gradients)?;
+            Ok(gradients)
+        }))
+    })
+}
+
+/// `act(W·x_r + b)` for every matrix x_r of `x`: the middle axis is contracted, nothing is transposed.
+///
+/// Shapes: `x` (rows, in, time), `w` (out, in), `b` (out), result (rows, out, time). Cost: see [`LinearMid`]; saves nothing.
+///
+/// # Errors
+/// Shapes or types that do not fit.
+pub fn linear_mid(x: &Value, w: &Value, b: Option<&Value>, activation: Activation) -> Result<Value> {
+    const OP: &str = "linear_mid";
+    let weights = Weights::new(OP, "", x, w, b)?;
+    let dims = middle_axis(OP, x, weights.inputs, weights.outputs)?;
+    let time = dims[2];
+    let xs = x.tensor().contiguous()?;
+    by_float!(OP, xs, T => {
+        let mut y = output::<T>(dims.iter().product());
+        LinearMid { affine: weights.lend::<T>()?.affine(), activation, time }.forward(&numbers::<T>(OP, &xs)?, &mut y);
+        let y = tensor(y, &dims)?;
+        let inputs: Vec<&Value> = [x, w].into_iter().chain(b).collect();
+        Ok(record(&inputs, y, |inputs| move |g: Tensor| {
+            let g = g.contiguous()?;
+            let mut dx = inputs.wanted(0).then(|| output::<T>(xs.elem_count()));
+            let mut room = weights.room::<T>(&inputs, 1);
+            {
+                let lent = weights.lend::<T>()?;
+                let map = LinearMid { affine: lent.affine(), activation, time };
+                map.backward(&numbers::<T>(OP, &xs)?, &numbers::<T>(OP, &g)?, dx.as_deref_mut(), room.lend());
+            }
+            let mut gradients = vec![dx.map(|dx| tensor(dx, xs.dims())).transpose()?];
+            room.push_to(&mut gradients)?;
+            Ok(gradients)
+        }))
+    })
+}

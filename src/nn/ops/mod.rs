@@ -1,0 +1,22 @@
+//! Recorded operations: a forward pass that calls a kernel, and its gradient written by hand.
+//!
+//! All take and give [`Value`](super::Value)s of f32 or f64 on the CPU; shapes are checked, and an error names the operation and the
+//! shapes.
+
+mod dropout;
+mod linear;
+mod loss;
+mod mlp;
+mod norm;
+mod shape;
+mod smooth;
+mod window;
+
+pub use dropout::dropout;
+pub use linear::{linear, linear_mid};
+pub use loss::{cross_entropy, huber, mae, mse, pinball, smape};
+pub use mlp::{mlp, mlp_mid};
+pub use norm::{Running, Statistics, batch_norm, instance_denorm, instance_norm, layer_norm, rms_norm};
+pub use shape::{add, cat, index_rows, mul, narrow, permute, reshape, scale, sub, sum_all, times_scalar};
+pub use smooth::{avg_pool, decompose, dft_decompose, max_pool};
+pub use window::{add_broadcast, circular_unfold};

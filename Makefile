@@ -2,11 +2,13 @@
 CARGO ?= cargo
 OUT ?= out
 DATA = testdata/classic
+ETT ?= ../shared/data/ett-small
+SEEDS ?= 1,2,3
 
-.PHONY: help build demo test lint fmt bench peers clean
+.PHONY: help build demo test lint fmt bench peers peers-training results-forecast clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 build: ## the release binary
 	$(CARGO) build --release --locked
@@ -31,6 +33,12 @@ bench: ## criterion benchmarks
 
 peers: build ## us and statsforecast on the same series in one run: answers first, then times
 	@CARGO="$(CARGO)" sh scripts/peers.sh
+
+peers-training: build ## us and PyTorch on the same training steps: losses first, then times (ETT = folder with ETTh1.csv)
+	@CARGO="$(CARGO)" ETT="$(ETT)" sh scripts/peers_training.sh
+
+results-forecast: build ## train TimeMixer on ETTh1 and ETTh2 for all horizons and seeds, and rewrite the table of docs/results.md
+	@CARGO="$(CARGO)" ETT="$(ETT)" SEEDS="$(SEEDS)" sh scripts/results_forecast.sh
 
 clean: ## remove out/ and the peers' Python environment
 	rm -rf $(OUT) .venv

@@ -276,6 +276,18 @@ impl Observer for Progress {
         });
     }
 
+    fn note(&self, text: &str) {
+        // Above the bar where there is one, else only for those who asked for more.
+        if self.show {
+            self.with(|bar| match bar {
+                Some(b) => b.println(text),
+                None => super::messages::tell(text),
+            });
+        } else {
+            tracing::info!("{text}");
+        }
+    }
+
     fn finish(&self) {
         interrupt::observe(interrupt::requested());
         self.with(|bar| {

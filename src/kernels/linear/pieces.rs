@@ -83,6 +83,12 @@ impl Plan {
         places: &mut [Option<&mut [T]>],
         work: impl Fn(usize, Option<&mut [T]>, &mut [T]) + Sync,
     ) {
+        if self.rows == 0 {
+            // Also maps without outputs, whose rows cannot be counted: nothing depends on their input.
+            out.into_iter().for_each(|(out, _)| out.fill(T::ZERO));
+            places.iter_mut().flatten().for_each(|p| p.fill(T::ZERO));
+            return;
+        }
         let size: usize = places.iter().flatten().map(|p| p.len()).sum();
         let one = |(i, piece): (usize, Option<&mut [T]>)| {
             let mut sums = vec![T::ZERO; size];
@@ -98,10 +104,7 @@ impl Plan {
         } else {
             pieces.into_par_iter().with_max_len(1).enumerate().map(one).collect()
         };
-        let Some((first, rest)) = sums.split_first_mut() else {
-            places.iter_mut().flatten().for_each(|p| p.fill(T::ZERO));
-            return;
-        };
+        let (first, rest) = sums.split_first_mut().expect("at least one chunk");
         if size * rest.len() > 1 << 17 {
             const PART: usize = 1 << 12;
             first.par_chunks_mut(PART).enumerate().for_each(|(p, to)| {

@@ -201,6 +201,7 @@ fn the_oracle_knows_the_tables() {
         (erfc(3.0.into()), Double::new(2.209049699858544e-05, 1.5563377960343457e-22)),
     ] {
         let error = (got - want).high / want.high;
-        assert!(error.abs() < 1e-30, "{got:?}, not {want:?}");
+        // Nine squarings in exp make 2⁹ of its first error, 2^-104.
+        assert!(error.abs() < 1e-28, "{got:?}, not {want:?}");
     }
 }

@@ -201,40 +201,98 @@ fn limits_and_special_values() {
 
 fn identities<T: Ulp>() {
     let x = Random(7).samples::<T>((-30.0, 30.0));
-    let apply = |f: fn(&mut [T]), sign: f64| {
-        let mut y: Vec<T> = x.iter().map(|x| *x * T::from_f64(sign)).collect();
-        f(&mut y);
-        y
-    };
-    // Odd functions are odd to the bit, and never pass 1.
-    for f in [erf_in_place, tanh_in_place] {
-        for (up, down) in apply(f, 1.0).iter().zip(&apply(f, -1.0)) {
-            assert!(*up == -*down && up.to_f64().abs() <= 1.0, "{up} {down}");
+    // The terms of each sum are rounded by a few units of the largest.
+    let close = |a: f64, b: f64, size: f64| assert!((a - b).abs() <= 4.0 * T::ulp(size), "{a} and {b}");
+    for x in x.into_iter().map(T::to_f64) {
+        for f in [erf_in_place, tanh_in_place] {
+            let (up, down) = (one::<T>(f, x), one::<T>(f, -x));
+            assert!(up == -down && up.abs() <= 1.0, "odd to the bit and never past 1: {up} {down}");
+        }
+        close(one::<T>(erf_in_place, x) + one::<T>(erfc_in_place, x), 1.0, 1.0);
+        for f in [gelu_and_derivative_of, silu_and_derivative_of, softplus_and_derivative_of] {
+            // f(x) − f(−x) = x, so the slopes at x and −x add to 1.
+            let ((up, up_slope), (down, down_slope)) = (both::<T>(f, x), both::<T>(f, -x));
+            close(up - down, x, x.abs().max(1.0));
+            close(up_slope + down_slope, 1.0, 1.0);
         }
     }
-    // Each sum is of rounded terms of size at most s, with errors of a few units of s.
-    let close = |a: f64, b: f64, size: f64| assert!((a - b).abs() <= 4.0 * T::ulp(size), "{a} and {b}");
-    let value = |f: fn(&[T], &mut [T], &mut [T]), x: T| both::<T>(f, x.to_f64());
-    for (i, &x) in x.iter().enumerate() {
-        let size = x.to_f64().abs().max(1.0);
-        close(apply_one(erf_in_place, x) + apply_one(erfc_in_place, x), 1.0, 1.0);
+}
+
+#[test]
+fn identities_between_the_functions() {
+    identities::<f32>();
+    identities::<f64>();
+}
+
+#[test]
+fn slopes_are_the_derivatives() {
+    for f in [gelu_and_derivative_of::<f64>, silu_and_derivative_of, softplus_and_derivative_of] {
+        for x in Random(9).samples::<f64>((-8.0, 8.0)) {
+            // Truncation h²/6 times a third derivative below 2, and rounding 1e-15·8/h at most.
+            let h = 1e-5;
+            let central = (both(f, x + h).0 - both(f, x - h).0) / (2.0 * h);
+            let slope = both(f, x).1;
+            assert!((central - slope).abs() <= 1e-9, "{x}: {slope}, not {central}");
+        }
+    }
+}
+
+/// Random bit patterns, which include every kind of special number, and numbers of middling size.
+fn same_everywhere<T: Real>(from_bits: fn(u64) -> T, bits: fn(T) -> u64) {
+    let mut random = Random(3);
+    let wild: Vec<T> = (0..2000).map(|_| from_bits(random.next())).collect();
+    let tame = random.samples::<T>((-120.0, 120.0));
+    let x = [wild, tame].concat();
+    // One pattern for all NaN.
+    let clean = |y: Vec<T>| -> Vec<u64> { y.into_iter().map(|y| if y.to_f64().is_nan() { u64::MAX } else { bits(y) }).collect() };
+    let all = || {
+        let mut all: Vec<Vec<u64>> = Vec::new();
+        let one_output = [exp_in_place, log_in_place, erf_in_place, erfc_in_place, tanh_in_place, sigmoid_in_place];
+        for f in one_output.into_iter().chain([gelu_in_place, silu_in_place, softplus_in_place]) {
+            let mut y = x.clone();
+            f(&mut y);
+            all.push(clean(y));
+        }
         for f in [gelu_and_derivative_of, silu_and_derivative_of, softplus_and_derivative_of] {
-            let ((up, up_slope), (down, down_slope)) = (value(f, x), value(f, -x));
-            close(up_slope + down_slope, 1.0, 1.0);
-            // softplus(x) − softplus(−x) = x; the others are odd after half of x: f(x) − f(−x)·(−1)… = x.
-            if i % 2 == 0 {
-                let sum = if f as usize == softplus_and_derivative_of::<T> as usize {
-                    up - down
-                } else {
-                    up - down - x.to_f64() + x.to_f64()
-                };
-                let want = if f as usize == softplus_and_derivative_of::<T> as usize { x.to_f64() } else { up - down };
-                close(sum, want, size);
+            let (mut y, mut d) = (x.clone(), x.clone());
+            f(&x, &mut y, &mut d);
+            all.extend([clean(y), clean(d)]);
+        }
+        all
+    };
+    let scalar = with_isa(available()[0], all);
+    for isa in available() {
+        for (f, (got, want)) in with_isa(isa, all).iter().zip(&scalar).enumerate() {
+            for (i, x) in x.iter().enumerate() {
+                assert!(got[i] == want[i], "{isa:?}, function {f} at {x}: {:x}, not {:x}", got[i], want[i]);
             }
         }
     }
 }
 
-fn apply_one<T: Real>(f: fn(&mut [T]), x: T) -> f64 {
-    one(f, x.to_f64())
+#[test]
+fn every_instruction_set_gives_the_same_bits() {
+    same_everywhere::<f32>(|b| f32::from_bits((b >> 32) as u32), |y| y.to_bits() as u64);
+    same_everywhere::<f64>(f64::from_bits, f64::to_bits);
+}
+
+#[test]
+fn slices_of_every_length_match_single_numbers() {
+    for n in 0..50 {
+        let x: Vec<f32> = (0..n).map(|i| i as f32 * 0.37 - 5.0).collect();
+        let mut y = x.clone();
+        gelu_in_place(&mut y);
+        let (mut value, mut slope) = (x.clone(), x.clone());
+        gelu_and_derivative_of(&x, &mut value, &mut slope);
+        for i in 0..n {
+            let (want, want_slope) = both::<f32>(gelu_and_derivative_of, x[i] as f64);
+            assert_eq!((y[i], value[i], slope[i]), (want as f32, want as f32, want_slope as f32), "{i} of {n}");
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "as long as x")]
+fn outputs_of_another_length_are_refused() {
+    gelu_and_derivative_of(&[0.0f32; 3], &mut [0.0; 3], &mut [0.0; 2]);
 }

@@ -7,7 +7,6 @@ Weights. Parameter i of the ordered list, element k (row-major), is made from si
               norm weights are 1 and norm biases 0, the positional table is 0.02 * sin(...)
 """
 
-import argparse
 import csv
 import datetime
 import json
@@ -115,9 +114,8 @@ def read_ett(path):
 
 def hourly_marks(dates):
     """(rows, 4): hour, day of the week, day of the month, day of the year, each within [-0.5, 0.5]."""
-    return np.array(
-        [[d.hour / 23, d.weekday() / 6, (d.day - 1) / 30, (d.timetuple().tm_yday - 1) / 365] for d in dates]
-    ) - 0.5
+    rows = [[d.hour / 23, d.weekday() / 6, (d.day - 1) / 30, (d.timetuple().tm_yday - 1) / 365] for d in dates]
+    return np.array(rows) - 0.5
 
 
 class Windows:
@@ -162,13 +160,13 @@ def window_order(path, count):
 
 
 def common_arguments(parser):
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads PyTorch may use (default: all)")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads PyTorch may use")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
 def bench_arguments(parser):
     parser.add_argument("--bench", action="store_true", help="train and time")
-    parser.add_argument("--warmup", type=int, default=2, help="first steps left out of the times (default 2); losses keep them")
+    parser.add_argument("--warmup", type=int, default=2, help="first steps left out of the times; losses keep them")
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
     parser.add_argument("--scale", type=float, help="formula weights scale*sin(...) instead of sin(...)/sqrt(fan_in)")
     parser.add_argument("--compile", action="store_true", help="torch.compile the model (needs a C++ compiler)")

@@ -15,6 +15,7 @@ pub mod model;
 pub mod naive;
 pub mod neural;
 pub mod optimize;
+pub mod patchtst;
 pub mod protocol;
 pub mod seasonality;
 pub mod spec;

@@ -16,6 +16,7 @@
 //! # Ok::<(), candle_core::Error>(())
 //! ```
 
+use super::ops::arithmetic::{Binary, binary};
 use candle_core::{Result, Tensor, bail};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -101,12 +102,17 @@ impl Tape {
                 let (Some(input), Some(gradient)) = (input, gradient) else { continue };
                 slots[input] = Some(match slots[input].take() {
                     None => gradient,
-                    Some(sum) => (&sum + &gradient)?,
+                    Some(sum) => accumulated(&sum, &gradient)?,
                 });
             }
         }
         Ok(Gradients { tape: self.clone(), slots })
     }
+}
+
+/// The sum of two gradients of one value. Tokens (see [`record_many`]) need none.
+fn accumulated(sum: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+    if sum.dtype() == candle_core::DType::U8 { Ok(sum.clone()) } else { binary(Binary::Add, sum, gradient) }
 }
 
 impl Value {

@@ -26,6 +26,7 @@ const LOOKBACK: usize = 96;
 pub fn spec_of(forecaster: &Forecaster) -> ModelSpec {
     match &forecaster.card().architecture {
         Architecture::TimeMixer(_) => ModelSpec::Network(NetworkKind::TimeMixer),
+        Architecture::PatchTst(_) => ModelSpec::Network(NetworkKind::PatchTst),
         Architecture::Linear(c) => ModelSpec::Linear(LinearKind::clone(&c.kind)),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Network;
 use crate::forecast::linear_network::{LinearNetwork, LinearNetworkConfig};
+use crate::forecast::patchtst::{PatchTst, PatchTstConfig};
 use crate::forecast::timemixer::{TimeMixer, TimeMixerConfig};
 use crate::run::seed::Streams;
 use candle_core::{DType, Result};
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "kebab-case", tag = "model")]
 pub enum Architecture {
     TimeMixer(TimeMixerConfig),
+    PatchTst(PatchTstConfig),
     Linear(LinearNetworkConfig),
 }
 
@@ -20,6 +22,7 @@ impl Architecture {
     pub fn build(&self, dtype: DType, streams: &Streams) -> Result<Box<dyn Network>> {
         Ok(match self {
             Self::TimeMixer(c) => Box::new(TimeMixer::new(c.clone(), dtype, streams)?),
+            Self::PatchTst(c) => Box::new(PatchTst::new(c.clone(), dtype, streams)?),
             Self::Linear(c) => Box::new(LinearNetwork::new(c.clone(), dtype, streams)?),
         })
     }
@@ -28,6 +31,7 @@ impl Architecture {
     pub fn lookback(&self) -> usize {
         match self {
             Self::TimeMixer(c) => c.lookback,
+            Self::PatchTst(c) => c.lookback,
             Self::Linear(c) => c.lookback,
         }
     }
@@ -36,6 +40,7 @@ impl Architecture {
     pub fn horizon(&self) -> usize {
         match self {
             Self::TimeMixer(c) => c.horizon,
+            Self::PatchTst(c) => c.horizon,
             Self::Linear(c) => c.horizon,
         }
     }
@@ -44,6 +49,7 @@ impl Architecture {
     pub fn outputs(&self) -> usize {
         match self {
             Self::TimeMixer(c) => c.outputs,
+            Self::PatchTst(c) => c.outputs,
             Self::Linear(c) => c.outputs,
         }
     }

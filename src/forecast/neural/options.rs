@@ -5,6 +5,7 @@ use super::architecture::Architecture;
 use super::learner::Loss;
 use crate::forecast::linear::LinearKind;
 use crate::forecast::linear_network::LinearNetworkConfig;
+use crate::forecast::patchtst::{self, PatchTstConfig};
 use crate::forecast::timemixer::{self, Decomposition, MarkOrder, Pooling, TimeMixerConfig};
 use crate::nn::optimizer::OptimizerConfig;
 use crate::nn::schedule::Schedule;
@@ -148,7 +149,7 @@ impl NetworkOptions {
         let outputs = self.quantiles.len().max(1);
         let (architecture, defaults) = match kind {
             NetworkKind::TimeMixer => self.timemixer(preset, shape, outputs)?,
-            NetworkKind::PatchTst => return Err("patchtst is not there".into()),
+            NetworkKind::PatchTst => self.patchtst(preset, shape, outputs)?,
             NetworkKind::Linear(kind) => {
                 let config = LinearNetworkConfig { kind, lookback: shape.lookback, horizon: shape.horizon, outputs };
                 (Architecture::Linear(config), linear_defaults(preset))
@@ -294,6 +295,41 @@ impl NetworkOptions {
         c.mark_order = self.mark_order;
         c.check()?;
         Ok((Architecture::TimeMixer(c), defaults))
+    }
+
+    fn patchtst(&self, preset: Option<&str>, shape: Shape, outputs: usize) -> Result<(Architecture, Defaults), String> {
+        let mut c = PatchTstConfig::new(shape.lookback, shape.horizon, shape.channels);
+        c.outputs = outputs;
+        let mut defaults = Defaults {
+            epochs: 20,
+            batch_size: 32,
+            learning_rate: 1e-4,
+            patience: 5,
+            schedule: ScheduleKind::OneCycle,
+            warm_up: 0.3,
+            loss: Loss::Mse,
+        };
+        if let Some(p) = preset.and_then(patchtst::presets::find) {
+            p.apply(&mut c);
+            defaults = Defaults {
+                epochs: p.epochs,
+                batch_size: p.batch_size,
+                learning_rate: p.learning_rate,
+                patience: p.patience,
+                warm_up: p.warm_up,
+                ..defaults
+            };
+        }
+        set(&mut c.d_model, self.d_model);
+        set(&mut c.d_ff, self.d_ff);
+        set(&mut c.layers, self.layers);
+        set(&mut c.heads, self.heads);
+        set(&mut c.patch, self.patch);
+        set(&mut c.stride, self.stride);
+        set(&mut c.dropout, self.dropout);
+        set(&mut c.revin, self.normalize);
+        c.check()?;
+        Ok((Architecture::PatchTst(c), defaults))
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// What follows each residual sum.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TokenNorm {
     /// statistics of each feature over all patches of the batch (the paper's choice)

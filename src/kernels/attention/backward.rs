@@ -1,7 +1,7 @@
 //! The backward pass of attention.
 
 use super::Attention;
-use super::tiles::{Head, KEY_BLOCK, Logits, MaskT, Output, QUERY_BLOCK, heads_per_task, padded, place, weight};
+use super::tiles::{Head, KEY_BLOCK, Logits, MaskT, Output, QUERY_BLOCK, heads_per_task, padded, weight};
 use crate::kernels::gemm::{MatMut, MatRef, Start, tile};
 use crate::kernels::norm::rows::{each_vector, for_each, get};
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch};
@@ -59,32 +59,41 @@ impl<T: Real> Kernel<T> for Task<'_, T> {
         let (mut log_sums, mut levels) = ([T::ZERO; QUERY_BLOCK], [T::ZERO; QUERY_BLOCK]);
         let one_block = keys <= KEY_BLOCK;
         for index in self.first..self.first + self.count {
-            let [q, out, dout] = [0, 3, 4].map(|n| Head::new(shape, self.inputs[n], queries, index));
-            let [k, v] = [1, 2].map(|n| Head::new(shape, self.inputs[n], keys, index));
-            sum_k.fill(T::ZERO);
-            sum_v.fill(T::ZERO);
-            for i in (0..queries).step_by(QUERY_BLOCK) {
+            let head = [index / shape.heads, index % shape.heads];
+            let [q, out, dout] = [0, 3, 4].map(|n| Head::new(shape, self.inputs[n], queries, head));
+            let [k, v] = [1, 2].map(|n| Head::new(shape, self.inputs[n], keys, head));
+            // Without a causal order the first block of queries meets all keys, so the sums can start with it.
+            let fill = shape.causal || queries == 0;
+            if fill {
+                sum_k.fill(T::ZERO);
+                sum_v.fill(T::ZERO);
+            }
+            let mut i = 0;
+            while i < queries {
                 let rows = (queries - i).min(QUERY_BLOCK);
                 let lead = padded::<T>(rows);
                 q.transpose(i, rows, lead, &mut turned_q);
                 dout.transpose(i, rows, lead, &mut turned_dout);
                 // Queries beyond the last one have zeros for `dout`, so any finite number will do.
-                log_sums.fill(T::ZERO);
+                log_sums[rows..lead].fill(T::ZERO);
                 log_sums[..rows].copy_from_slice(&self.log_sums[index * queries + i..][..rows]);
                 if !one_block {
                     for (r, level) in levels[..rows].iter_mut().enumerate() {
                         *level = dot::<T, V>(out.row(i + r), dout.row(i + r));
                     }
                 }
-                sum_q[..rows * wide].fill(T::ZERO);
                 let seen = if shape.causal { keys.min(i + rows) } else { keys };
-                for j in (0..seen).step_by(KEY_BLOCK) {
+                if seen == 0 {
+                    sum_q.fill(T::ZERO);
+                }
+                let mut j = 0;
+                while j < seen {
                     let block = (seen - j).min(KEY_BLOCK);
                     let turned_q = MatRef::new(&turned_q, width, lead);
                     let turned_dout = MatRef::new(&turned_dout, width, lead);
                     tile(Start::Zero, k.rows(j, block), turned_q, MatMut::new(&mut weights, block, lead));
                     tile(Start::Zero, v.rows(j, block), turned_dout, MatMut::new(&mut slopes, block, lead));
-                    for at in (0..lead).step_by(V::N) {
+                    for at in (0..lead / V::N).map(|n| n * V::N) {
                         let column = Column {
                             logits: Logits::<T, V>::new(shape, self.mask, i + at),
                             log_sums: V::load(&log_sums[at..]),
@@ -93,22 +102,24 @@ impl<T: Real> Kernel<T> for Task<'_, T> {
                         };
                         column.differentiate(&mut weights[at..], &mut slopes[at..], lead, j, block);
                     }
+                    let start = if i == 0 && !fill { Start::Zero } else { Start::Current };
                     let sums = MatMut::with_strides(&mut sum_v[j * wide..], block, dout.cols(i, rows), wide, 1);
-                    tile(Start::Current, MatRef::with_strides(&weights, block, rows, lead, 1), dout.right(i, rows), sums);
+                    tile(start, MatRef::with_strides(&weights, block, rows, lead, 1), dout.right(i, rows), sums);
                     let sums = MatMut::with_strides(&mut sum_k[j * wide..], block, q.cols(i, rows), wide, 1);
-                    tile(Start::Current, MatRef::with_strides(&slopes, block, rows, lead, 1), q.right(i, rows), sums);
+                    tile(start, MatRef::with_strides(&slopes, block, rows, lead, 1), q.right(i, rows), sums);
                     let sums = MatMut::with_strides(&mut sum_q, rows, k.cols(j, block), wide, 1);
-                    tile(Start::Current, MatRef::with_strides(&slopes, rows, block, 1, lead), k.right(j, block), sums);
+                    let start = if j == 0 { Start::Zero } else { Start::Current };
+                    tile(start, MatRef::with_strides(&slopes, rows, block, 1, lead), k.right(j, block), sums);
+                    j += block;
                 }
-                let at = place(shape, queries, index) + i * stride;
                 // SAFETY: the caller of the task holds the slices; these rows of this head belong to this task alone.
-                unsafe { self.gradients[0].store_rows(at, stride, &sum_q, wide, width, &ones[..rows]) };
+                unsafe { self.gradients[0].store_rows(q.place(i), stride, &sum_q, wide, width, &ones[..rows]) };
+                i += rows;
             }
-            let at = place(shape, keys, index);
             // SAFETY: as above.
             unsafe {
-                self.gradients[1].store_rows(at, stride, &sum_k, wide, width, &ones[..keys]);
-                self.gradients[2].store_rows(at, stride, &sum_v, wide, width, &ones[..keys]);
+                self.gradients[1].store_rows(k.place(0), stride, &sum_k, wide, width, &ones[..keys]);
+                self.gradients[2].store_rows(k.place(0), stride, &sum_v, wide, width, &ones[..keys]);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The forward pass of attention.
 
 use super::Attention;
-use super::tiles::{Head, KEY_BLOCK, Logits, MaskT, Output, QUERY_BLOCK, heads_per_task, minus_infinity, padded, place, weight};
+use super::tiles::{Head, KEY_BLOCK, Logits, MaskT, Output, QUERY_BLOCK, heads_per_task, minus_infinity, padded, weight};
 use crate::kernels::gemm::{MatMut, MatRef, Start, tile};
 use crate::kernels::norm::rows::for_each;
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch, math};
@@ -47,22 +47,24 @@ impl<T: Real> Kernel<T> for Task<'_, T> {
         let mut sums = vec![T::ZERO; lead * wide];
         let (mut top, mut total, mut factors) = ([T::ZERO; QUERY_BLOCK], [T::ZERO; QUERY_BLOCK], [T::ZERO; QUERY_BLOCK]);
         for (h, log_sums) in log_sums.chunks_mut(shape.queries).enumerate() {
-            let index = first + h;
+            let index = [(first + h) / shape.heads, (first + h) % shape.heads];
             let q = Head::new(shape, q, shape.queries, index);
             let k = Head::new(shape, k, shape.keys, index);
             let v = Head::new(shape, v, shape.keys, index);
-            for i in (0..shape.queries).step_by(QUERY_BLOCK) {
+            let mut i = 0;
+            while i < shape.queries {
                 let rows = (shape.queries - i).min(QUERY_BLOCK);
                 let lead = padded::<T>(rows);
                 q.transpose(i, rows, lead, &mut turned);
-                top.fill(minus_infinity());
-                total.fill(T::ZERO);
+                top[..lead].fill(minus_infinity());
+                total[..lead].fill(T::ZERO);
                 let seen = if shape.causal { shape.keys.min(i + rows) } else { shape.keys };
-                for j in (0..seen).step_by(KEY_BLOCK) {
+                let mut j = 0;
+                while j < seen {
                     let keys = (seen - j).min(KEY_BLOCK);
                     let turned = MatRef::new(&turned, shape.width, lead);
                     tile(Start::Zero, k.rows(j, keys), turned, MatMut::new(&mut weights, keys, lead));
-                    for at in (0..lead).step_by(V::N) {
+                    for at in (0..lead / V::N).map(|n| n * V::N) {
                         let logits = Logits::<T, V>::new(shape, mask, i + at);
                         let stats = [&mut top[at..], &mut total[at..], &mut factors[at..]];
                         weigh::<T, V>(&logits, &mut weights[at..], lead, j, keys, stats);
@@ -76,8 +78,9 @@ impl<T: Real> Kernel<T> for Task<'_, T> {
                     let left = MatRef::with_strides(&weights, rows, keys, 1, lead);
                     let right = v.right(j, keys);
                     tile(start, left, right, MatMut::with_strides(&mut sums, rows, v.cols(j, keys), wide, 1));
+                    j += keys;
                 }
-                for at in (0..lead).step_by(V::N) {
+                for at in (0..lead / V::N).map(|n| n * V::N) {
                     let total = V::load(&total[at..]);
                     let none = total.le(V::splat(T::ZERO));
                     V::select(none, V::splat(T::ZERO), V::splat(T::ONE).div(total)).store(&mut factors[at..]);
@@ -88,9 +91,9 @@ impl<T: Real> Kernel<T> for Task<'_, T> {
                 if seen == 0 {
                     sums.fill(T::ZERO);
                 }
-                let at = place(shape, shape.queries, index) + i * shape.heads * shape.width;
                 // SAFETY: `run` holds the slice; these rows of this head belong to this task alone.
-                unsafe { out.store_rows(at, shape.heads * shape.width, &sums, wide, shape.width, &factors[..rows]) };
+                unsafe { out.store_rows(q.place(i), shape.heads * shape.width, &sums, wide, shape.width, &factors[..rows]) };
+                i += rows;
             }
         }
     }
@@ -99,7 +102,14 @@ impl<T: Real> Kernel<T> for Task<'_, T> {
 /// Turns a column of dot products into weights relative to the largest logit so far, and brings the statistics of its queries up
 /// to date: `[largest logit, Σ weights, factor for what was summed before]`.
 #[inline(always)]
-fn weigh<T: Real, V: Lanes<T>>(logits: &Logits<T, V>, dots: &mut [T], lead: usize, first: usize, keys: usize, stats: [&mut [T]; 3]) {
+fn weigh<T: Real, V: Lanes<T>>(
+    logits: &Logits<T, V>,
+    dots: &mut [T],
+    lead: usize,
+    first: usize,
+    keys: usize,
+    stats: [&mut [T]; 3],
+) {
     let [top, total, factors] = stats;
     let before = V::load(top);
     let mut largest = [before; 2];

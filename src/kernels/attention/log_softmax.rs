@@ -1,6 +1,6 @@
 //! Logarithms of softmax over rows.
 
-use super::softmax::{finite_top, row_top, row_weight};
+use super::softmax::{Edge, finite_top, row_top, row_weight};
 use super::tiles::weight;
 use crate::kernels::norm::rows::{count_rows, each_vector, for_each, get, put_over, rows_per_chunk};
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch, math};
@@ -42,20 +42,30 @@ impl<T: Real> Kernel<T> for Forward<'_, T> {
     #[inline(always)]
     fn run<V: Lanes<T>>(self) {
         let Self { x, y, width } = self;
-        for (r, x) in x.chunks_exact(width).enumerate() {
-            let y = &mut y[r * width..];
-            let top = V::splat(finite_top(row_top::<T, V>(x)));
-            let mut sum = V::splat(T::ZERO);
-            each_vector!(V, width, |at, count| {
-                sum = sum.add(row_weight::<T, V>(x, at, count, top));
-            });
-            // A row of −∞ sums to zero; any logarithm leaves it as it is, so 0 is taken.
-            let total = sum.sum();
-            let total = if total == T::ZERO { T::ONE } else { total };
-            let log = math::log::<T, V>(V::splat(total));
-            each_vector!(V, width, |at, count| {
-                put_over(get::<T, V>(x, at, count).sub(top).sub(log), y, at, count);
-            });
+        let edge = Edge::<V>::new(width);
+        // As many rows at a time as there are lanes, so that one logarithm serves them all.
+        for (block, x) in x.chunks(width * V::N).enumerate() {
+            let y = &mut y[block * width * V::N..];
+            let (mut tops, mut sums) = ([T::ZERO; 16], [T::ONE; 16]);
+            for (r, x) in x.chunks_exact(width).enumerate() {
+                tops[r] = finite_top(row_top::<T, V>(x, &edge));
+                let top = V::splat(tops[r]);
+                let mut sum = V::splat(T::ZERO);
+                each_vector!(V, width, |at, count| {
+                    sum = sum.add(row_weight::<T, V>(x, at, count, top, &edge));
+                });
+                // A row of −∞ sums to zero; any logarithm leaves it as it is, so that of 1 is taken.
+                let sum = sum.sum();
+                sums[r] = if sum == T::ZERO { T::ONE } else { sum };
+            }
+            let mut logs = [T::ZERO; 16];
+            math::log::<T, V>(V::load(&sums)).store(&mut logs);
+            for (r, x) in x.chunks_exact(width).enumerate() {
+                let (top, log) = (V::splat(tops[r]), V::splat(logs[r]));
+                each_vector!(V, width, |at, count| {
+                    put_over(get::<T, V>(x, at, count).sub(top).sub(log), y, r * width + at, count);
+                });
+            }
         }
     }
 }

@@ -72,18 +72,31 @@ fn load_row<T: Real, V: Lanes<T>, const K: usize>(from: &[T], at: usize, last: u
     row
 }
 
-/// 0 in the first `count` lanes and −∞ in the others: added, it masks what lies beyond a row.
-#[inline(always)]
-fn beyond<T: Real, V: Lanes<T>>(count: usize) -> V {
-    let mut lanes = [minus_infinity::<T>(); 16];
-    lanes[..count].fill(T::ZERO);
-    V::load(&lanes)
+/// What marks the numbers of the last vector of a row.
+pub(super) struct Edge<V> {
+    /// 1 for numbers, 0 beyond.
+    valid: V,
+    /// 0 for numbers, −∞ beyond.
+    beyond: V,
 }
 
-/// The largest lane of all vectors, `beyond` added to the last one.
+impl<V> Edge<V> {
+    #[inline(always)]
+    pub(super) fn new<T: Real>(width: usize) -> Self
+    where
+        V: Lanes<T>,
+    {
+        let last = width - (width.div_ceil(V::N) - 1) * V::N;
+        let mut lanes = [minus_infinity::<T>(); 16];
+        lanes[..last].fill(T::ZERO);
+        Self { valid: ones(last), beyond: V::load(&lanes) }
+    }
+}
+
+/// The largest number of a row in registers.
 #[inline(always)]
-fn top_of<T: Real, V: Lanes<T>, const K: usize>(row: &[V; K], beyond: V) -> T {
-    let mut top = row[K - 1].add(beyond);
+fn top_of<T: Real, V: Lanes<T>, const K: usize>(row: &[V; K], edge: &Edge<V>) -> T {
+    let mut top = row[K - 1].add(edge.beyond);
     for v in &row[..K - 1] {
         top = top.max(*v);
     }
@@ -102,12 +115,12 @@ fn sum_of<T: Real, V: Lanes<T>, const K: usize>(row: &[V; K]) -> T {
 
 /// The largest number of a row that does not fit into registers.
 #[inline(always)]
-pub(super) fn row_top<T: Real, V: Lanes<T>>(row: &[T]) -> T {
+pub(super) fn row_top<T: Real, V: Lanes<T>>(row: &[T], edge: &Edge<V>) -> T {
     let mut top = V::splat(minus_infinity());
     each_vector!(V, row.len(), |at, count| {
         let mut v = get::<T, V>(row, at, count);
         if count != V::N {
-            v = v.add(beyond(count));
+            v = v.add(edge.beyond);
         }
         top = top.max(v);
     });
@@ -116,14 +129,13 @@ pub(super) fn row_top<T: Real, V: Lanes<T>>(row: &[T]) -> T {
 
 /// `exp(x − top)` for `count` numbers of a row, 0 behind them.
 #[inline(always)]
-pub(super) fn row_weight<T: Real, V: Lanes<T>>(x: &[T], at: usize, count: usize, top: V) -> V {
+pub(super) fn row_weight<T: Real, V: Lanes<T>>(x: &[T], at: usize, count: usize, top: V, edge: &Edge<V>) -> V {
     let d = get::<T, V>(x, at, count).sub(top);
     if count == V::N {
         weight::<T, V>(d)
     } else {
         // Lanes beyond the row hold 0, so that their difference is finite.
-        let valid = ones::<T, V>(count);
-        weight::<T, V>(d.mul(valid)).mul(valid)
+        weight::<T, V>(d.mul(edge.valid)).mul(edge.valid)
     }
 }
 
@@ -132,14 +144,14 @@ impl<T: Real> Forward<'_, T> {
     fn narrow<V: Lanes<T>, const K: usize>(self) {
         let Self { x, y, width } = self;
         let last = width - (K - 1) * V::N;
-        let (beyond, valid) = (beyond::<T, V>(last), ones::<T, V>(last));
+        let edge = Edge::<V>::new(width);
         for at in (0..x.len()).step_by(width) {
             let mut row = load_row::<T, V, K>(x, at, last);
-            let top = V::splat(finite_top(top_of(&row, beyond)));
+            let top = V::splat(finite_top(top_of(&row, &edge)));
             for (k, v) in row.iter_mut().enumerate() {
                 let d = v.sub(top);
                 // Lanes beyond the row hold 0, so that their difference is finite.
-                *v = if k + 1 < K { weight::<T, V>(d) } else { weight::<T, V>(d.mul(valid)).mul(valid) };
+                *v = if k + 1 < K { weight::<T, V>(d) } else { weight::<T, V>(d.mul(edge.valid)).mul(edge.valid) };
             }
             let share = V::splat(share(sum_of(&row)));
             for (k, v) in row.into_iter().enumerate() {
@@ -151,12 +163,13 @@ impl<T: Real> Forward<'_, T> {
     #[inline(always)]
     fn wide<V: Lanes<T>>(self) {
         let width = self.width;
+        let edge = Edge::<V>::new(width);
         for (r, x) in self.x.chunks_exact(width).enumerate() {
             let y = &mut self.y[r * width..];
-            let top = V::splat(finite_top(row_top::<T, V>(x)));
+            let top = V::splat(finite_top(row_top::<T, V>(x, &edge)));
             let mut sum = V::splat(T::ZERO);
             each_vector!(V, width, |at, count| {
-                let v = row_weight::<T, V>(x, at, count, top);
+                let v = row_weight::<T, V>(x, at, count, top, &edge);
                 sum = sum.add(v);
                 put_over(v, y, at, count);
             });

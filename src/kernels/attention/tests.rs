@@ -172,7 +172,15 @@ fn plain(batch: usize, heads: usize, queries: usize, keys: usize, width: usize) 
 
 #[test]
 fn attention_and_its_gradients_are_those_of_the_reference() {
-    let cases = [(1, 1, 1, 1, 1), (2, 1, 3, 5, 2), (2, 3, 12, 12, 8), (1, 2, 17, 9, 5), (3, 1, 4, 33, 16), (1, 1, 20, 20, 17), (2, 2, 9, 4, 33)];
+    let cases = [
+        (1, 1, 1, 1, 1),
+        (2, 1, 3, 5, 2),
+        (2, 3, 12, 12, 8),
+        (1, 2, 17, 9, 5),
+        (3, 1, 4, 33, 16),
+        (1, 1, 20, 20, 17),
+        (2, 2, 9, 4, 33),
+    ];
     for (batch, heads, queries, keys, width) in cases {
         let mut shape = plain(batch, heads, queries, keys, width);
         let case = Case::new(&shape);
@@ -204,7 +212,8 @@ fn attention_over_many_blocks_is_that_of_the_reference() {
         shape.causal = true;
         case.check(&shape, 100);
         // The first block of keys is hidden from some queries: nothing before the second one.
-        let mask: Vec<f64> = (0..queries * keys).map(|n| if n % keys < 128 && n / keys % 2 == 0 { f64::NEG_INFINITY } else { 0.1 }).collect();
+        let mask: Vec<f64> =
+            (0..queries * keys).map(|n| if n % keys < 128 && n / keys % 2 == 0 { f64::NEG_INFINITY } else { 0.1 }).collect();
         shape.mask = Some(&mask);
         shape.causal = false;
         case.check(&shape, 100);

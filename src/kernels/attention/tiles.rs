@@ -43,16 +43,21 @@ impl<T: Real> Output<T> {
             return;
         }
         assert!(at + (rows - 1) * stride + width <= self.len && width <= lead);
-        for (r, (from, &factor)) in from.chunks_exact(lead).zip(factors).enumerate() {
-            // SAFETY: inside the slice by the assertion (checked for the last row), apart from other writers by the caller's promise.
-            let to = unsafe { std::slice::from_raw_parts_mut(self.start.add(at + r * stride), width) };
-            let (eights, rest) = to.as_chunks_mut::<8>();
-            let (from_eights, from_rest) = from[..width].as_chunks::<8>();
-            for (to, from) in eights.iter_mut().zip(from_eights) {
-                *to = from.map(|x| x * factor);
-            }
-            for (to, &from) in rest.iter_mut().zip(from_rest) {
-                *to = from * factor;
+        assert!(from.len() >= (rows - 1) * lead + width);
+        for (r, &factor) in factors.iter().enumerate() {
+            // SAFETY: inside both slices by the assertions (checked for the last row), apart from other writers by the caller's promise.
+            unsafe {
+                let (from, to) = (from.as_ptr().add(r * lead), self.start.add(at + r * stride));
+                let mut c = 0;
+                while c + 8 <= width {
+                    let eight = from.add(c).cast::<[T; 8]>().read();
+                    to.add(c).cast::<[T; 8]>().write(eight.map(|x| x * factor));
+                    c += 8;
+                }
+                while c < width {
+                    *to.add(c) = *from.add(c) * factor;
+                    c += 1;
+                }
             }
         }
     }
@@ -68,66 +73,75 @@ pub(super) struct Head<'a, T> {
 }
 
 impl<'a, T: Real> Head<'a, T> {
-    /// Head `index` (element · heads + head) of an operand with `rows` rows in each element.
-    pub(super) fn new(shape: &Attention<T>, data: &'a [T], rows: usize, index: usize) -> Self {
-        Self { data, start: place(shape, rows, index), stride: shape.heads * shape.width, width: shape.width }
+    /// Head `head` of element `element` of an operand with `rows` rows in each element.
+    pub(super) fn new(shape: &Attention<T>, data: &'a [T], rows: usize, [element, head]: [usize; 2]) -> Self {
+        let stride = shape.heads * shape.width;
+        Self { data, start: element * rows * stride + head * shape.width, stride, width: shape.width }
+    }
+
+    /// Where row `r` lies in the operand, and in an output of the same shape.
+    pub(super) fn place(&self, r: usize) -> usize {
+        self.start + r * self.stride
     }
 
     /// Rows `first .. first + count` as a left-hand matrix.
     pub(super) fn rows(&self, first: usize, count: usize) -> MatRef<'a, T> {
-        MatRef::with_strides(&self.data[self.start + first * self.stride..], count, self.width, self.stride, 1)
+        MatRef::with_strides(&self.data[self.place(first)..], count, self.width, self.stride, 1)
     }
 
     /// The same rows as a right-hand matrix of `padded(width)` columns where memory goes on that far, so that no vector is cut. What
     /// the other columns hold is of no interest: they make columns of the product that nobody reads.
     pub(super) fn right(&self, first: usize, count: usize) -> Right<'a, T> {
-        let from = self.start + first * self.stride;
+        let from = self.place(first);
         Right::Plain(MatRef::with_strides(&self.data[from..], count, self.cols(first, count), self.stride, 1))
     }
 
     /// The columns of [`Head::right`].
     pub(super) fn cols(&self, first: usize, count: usize) -> usize {
-        let last = self.start + (first + count.saturating_sub(1)) * self.stride;
+        let last = self.place(first + count.saturating_sub(1));
         if last + padded::<T>(self.width) <= self.data.len() { padded::<T>(self.width) } else { self.width }
     }
 
     /// One row.
     pub(super) fn row(&self, r: usize) -> &'a [T] {
-        &self.data[self.start + r * self.stride..][..self.width]
+        &self.data[self.place(r)..][..self.width]
     }
 
     /// Writes rows `first .. first + count`, transposed, to (width × lead); zeros from `count` on.
     #[inline(always)]
     pub(super) fn transpose(&self, first: usize, count: usize, lead: usize, to: &mut [T]) {
-        let mut i = 0;
-        while i + 8 <= count {
-            let row = |r: usize| self.row(first + i + r);
-            let rows: [&[T]; 8] = [row(0), row(1), row(2), row(3), row(4), row(5), row(6), row(7)];
-            for (c, to) in to.chunks_exact_mut(lead).take(self.width).enumerate() {
-                let to: &mut [T; 8] = (&mut to[i..i + 8]).try_into().expect("eight places");
-                for (to, row) in to.iter_mut().zip(&rows) {
-                    *to = row[c];
+        if count == 0 || self.width == 0 {
+            return;
+        }
+        let from = &self.data[self.place(first)..];
+        assert!(count <= lead && to.len() >= self.width * lead && from.len() >= (count - 1) * self.stride + self.width);
+        let (from, to) = (from.as_ptr(), to.as_mut_ptr());
+        let (whole_rows, whole_columns) = (count / 4 * 4, self.width / 4 * 4);
+        // SAFETY: rows below `count` and columns below `width` are inside by the assertion.
+        unsafe {
+            for i in (0..whole_rows).step_by(4) {
+                let from = from.add(i * self.stride);
+                for c in (0..whole_columns).step_by(4) {
+                    // Squares of four by four, which compilers turn into shuffles.
+                    let rows: [[T; 4]; 4] = std::array::from_fn(|r| from.add(r * self.stride + c).cast::<[T; 4]>().read());
+                    for k in 0..4 {
+                        let column = [rows[0][k], rows[1][k], rows[2][k], rows[3][k]];
+                        to.add((c + k) * lead + i).cast::<[T; 4]>().write(column);
+                    }
+                }
+                for c in whole_columns..self.width {
+                    for r in 0..4 {
+                        *to.add(c * lead + i + r) = *from.add(r * self.stride + c);
+                    }
                 }
             }
-            i += 8;
-        }
-        for r in i..count {
-            for (to, &x) in to.chunks_exact_mut(lead).zip(self.row(first + r)) {
-                to[r] = x;
-            }
-        }
-        if count < lead {
-            for to in to.chunks_exact_mut(lead).take(self.width) {
-                to[count..].fill(T::ZERO);
+            for i in whole_rows..lead {
+                for c in 0..self.width {
+                    *to.add(c * lead + i) = if i < count { *from.add(i * self.stride + c) } else { T::ZERO };
+                }
             }
         }
     }
-}
-
-/// Where a head starts in an operand with `rows` rows in each element.
-pub(super) fn place<T>(shape: &Attention<T>, rows: usize, index: usize) -> usize {
-    let (element, head) = (index / shape.heads, index % shape.heads);
-    element * rows * shape.heads * shape.width + head * shape.width
 }
 
 /// The mask with queries in the lanes: (keys × lead), zeros in the padding.
@@ -139,7 +153,6 @@ pub(super) struct MaskT<T> {
 impl<T: Real> MaskT<T> {
     pub(super) fn new(shape: &Attention<T>) -> Option<Self> {
         let mask = shape.mask?;
-        // One vector more than a block may read at its end.
         let lead = padded::<T>(shape.queries);
         let mut numbers = vec![T::ZERO; shape.keys * lead];
         for i in 0..shape.queries {

@@ -6,6 +6,7 @@
 pub mod activation;
 pub mod arithmetic;
 pub mod chunks;
+pub mod edge;
 pub mod map;
 pub mod reference;
 

@@ -1,7 +1,7 @@
 //! Cross entropy of classes, with the softmax inside.
 
 use super::pointwise::{RUN, first_lanes};
-use crate::kernels::elementwise::chunks;
+use crate::kernels::elementwise::{chunks, edge};
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch, math};
 
 /// What [`cross_entropy`] may be told besides logits and classes.
@@ -195,7 +195,7 @@ fn dot_above<T: Real, V: Lanes<T>>(w: &[T], z: &[T], top: T) -> f64 {
     for (w, z) in w.chunks(RUN * V::N).zip(z.chunks(RUN * V::N)) {
         let mut run = V::splat(T::ZERO);
         for (w, z) in w.chunks(V::N).zip(z.chunks(V::N)) {
-            run = V::load_partial(w).fma(V::load_partial(z).sub(V::splat(top)), run);
+            run = edge::get::<T, V>(w).fma(edge::get::<T, V>(z).sub(V::splat(top)), run);
         }
         total += run.sum().to_f64();
     }
@@ -209,11 +209,11 @@ fn finish<T: Real, V: Lanes<T>>(gradient: &mut [T], even: &[T], scale: T, factor
     let mut i = 0;
     while i < gradient.len() {
         let end = gradient.len().min(i + V::N);
-        let mut g = V::load_partial(&gradient[i..end]).mul(scale);
+        let mut g = edge::get::<T, V>(&gradient[i..end]).mul(scale);
         if !even.is_empty() {
-            g = V::load_partial(&even[i..end]).neg_fma(factor, g);
+            g = edge::get::<T, V>(&even[i..end]).neg_fma(factor, g);
         }
-        g.store_partial(&mut gradient[i..end]);
+        edge::put(g, &mut gradient[i..end]);
         i = end;
     }
 }

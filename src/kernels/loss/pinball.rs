@@ -1,7 +1,7 @@
 //! Pinball loss: regression on quantiles.
 
 use super::pointwise::{Weights, first_lanes};
-use crate::kernels::elementwise::chunks;
+use crate::kernels::elementwise::{chunks, edge};
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch};
 
 /// Mean over rows and quantiles of max(q (y − f), (q − 1)(y − f)); gradient −q below the target, 1 − q above it, 0 on it, times
@@ -86,7 +86,7 @@ impl<T: Real> Kernel<T> for Pass<'_, T> {
             let mut run = zero;
             for offset in (0..end - start).step_by(V::N) {
                 let here = start + offset..end.min(start + offset + V::N);
-                let (f, q) = (V::load_partial(&prediction[here.clone()]), V::load(&levels[offset..]));
+                let (f, q) = (edge::get::<T, V>(&prediction[here.clone()]), V::load(&levels[offset..]));
                 // Lanes past the end hold a prediction of 0 and some row's target: taken out of the sum by their zero weight.
                 let weight = V::load(&w[offset..]);
                 let d = V::load(&y[offset..]).sub(f);
@@ -100,7 +100,7 @@ impl<T: Real> Kernel<T> for Pass<'_, T> {
                 }
                 run = run.add(loss);
                 if let Some(gradient) = gradient.as_deref_mut() {
-                    V::select(out, zero, weight.mul(slope)).mul(factor).store_partial(&mut gradient[here]);
+                    edge::put(V::select(out, zero, weight.mul(slope)).mul(factor), &mut gradient[here]);
                 }
             }
             total += run.sum().to_f64();

@@ -44,7 +44,10 @@ impl<T: Real> BatchMoments<T> {
     /// Moves running averages towards these statistics: `running ← (1 − momentum) · running + momentum · new`, where the new
     /// variance is the unbiased one. A single row has none: it moves the running mean only. Fixed statistics move nothing.
     pub fn update_running(&self, momentum: f64, mean: &mut [T], variance: &mut [T]) {
-        assert!(mean.len() == self.mean.len() && variance.len() == self.mean.len(), "batch norm: running averages of another width");
+        assert!(
+            mean.len() == self.mean.len() && variance.len() == self.mean.len(),
+            "batch norm: running averages of another width"
+        );
         let Some(rows) = self.rows.filter(|&rows| rows > 0) else { return };
         let (keep, take) = (T::from_f64(1.0 - momentum), T::from_f64(momentum));
         for (running, &new) in mean.iter_mut().zip(&self.mean) {
@@ -155,8 +158,12 @@ impl<T: Real> BatchNorm<'_, T> {
             return;
         }
         let per_chunk = rows_per_chunk(self.width, 1) * self.width;
-        let tasks = (x.chunks(per_chunk).zip(dy.chunks(per_chunk)).zip(out.chunks_mut(per_chunk)))
-            .map(|((x, dy), out)| Apply { x, dy, out, line });
+        let tasks = (x.chunks(per_chunk).zip(dy.chunks(per_chunk)).zip(out.chunks_mut(per_chunk))).map(|((x, dy), out)| Apply {
+            x,
+            dy,
+            out,
+            line,
+        });
         for_each(tasks.collect(), |task| dispatch(task));
     }
 }

@@ -56,6 +56,9 @@ impl<T: Real> Kernel<T> for Forward<'_, T> {
         let channels = norm.channels;
         let share = V::splat(T::ONE / T::from_f64(time as f64));
         let eps = V::splat(T::from_f64(norm.eps));
+        let (ones, zeros) = (vec![T::ONE; channels], vec![T::ZERO; channels]);
+        let (gamma, beta) = norm.affine.map_or((&ones[..], &zeros[..]), |affine| (affine.gamma, affine.beta));
+        let mut factors = vec![T::ZERO; channels];
         for (b, x) in self.x.chunks_exact(time * channels).enumerate() {
             let y = &mut self.y[b * time * channels..][..time * channels];
             let centres = &mut self.centre[b * channels..][..channels];
@@ -66,20 +69,16 @@ impl<T: Real> Kernel<T> for Forward<'_, T> {
                     let d = get::<T, V>(x, t * channels + at, count).sub(mean);
                     d.mul(d)
                 });
-                put(squares.fma(share, eps).sqrt(), stds, at, count);
+                let std = squares.fma(share, eps).sqrt();
+                put(std, stds, at, count);
+                put(get::<T, V>(gamma, at, count).div(std), &mut factors, at, count);
                 let centre = if norm.centre == Centre::Last { get(x, (time - 1) * channels + at, count) } else { mean };
                 put(centre, centres, at, count);
             });
-            // The way of `Apply`, while the element is in the cache.
             for t in 0..time {
                 each_vector!(V, channels, |at, count| {
-                    let (mut factor, mut post) = (V::splat(T::ONE), V::splat(T::ZERO));
-                    if let Some(affine) = norm.affine {
-                        factor = get(affine.gamma, at, count);
-                        post = get(affine.beta, at, count);
-                    }
                     let d = get::<T, V>(x, t * channels + at, count).sub(get(centres, at, count));
-                    put_over(d.div(get(stds, at, count)).fma(factor, post), y, t * channels + at, count);
+                    put_over(d.fma(get(&factors, at, count), get(beta, at, count)), y, t * channels + at, count);
                 });
             }
         }

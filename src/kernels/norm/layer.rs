@@ -1,6 +1,6 @@
 //! Layer norm, and the kernels it shares with RMS norm.
 
-use super::rows::{add_parts, count_rows, each_vector, for_each, get, ones, put, put_over, row_squares, row_sum, rows_per_chunk};
+use super::rows::{add_parts, count_rows, each_vector, for_each, get, ones, put_over, row_squares, row_sum, rows_per_chunk};
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch};
 
 /// Layer norm over the rows of a matrix: `y = (x − mean) / √(var + eps) · weight + bias` with the population variance of the row.
@@ -51,7 +51,7 @@ impl<T: Real> LayerNorm<'_, T> {
         dweight: Option<&mut [T]>,
         dbias: Option<&mut [T]>,
     ) {
-        backward::<T, true>(x, self.width, self.weight, saved, dy, dx, [dweight, dbias]);
+        backward::<T, true>([x, dy], self.width, self.weight, [&saved.mean, &saved.inv_std], dx, [dweight, dbias]);
     }
 }
 
@@ -202,48 +202,49 @@ fn add_vectors<T: Real, V: Lanes<T>, const K: usize>(v: [V; K]) -> V {
 
 /// As [`forward`]. The gradients of weight and bias are collected for each chunk of rows and added in a tree.
 pub(super) fn backward<T: Real, const CENTRED: bool>(
-    x: &[T],
+    [x, dy]: [&[T]; 2],
     width: usize,
     weight: Option<&[T]>,
-    saved: &RowMoments<T>,
-    dy: &[T],
+    [mean, inv_std]: [&[T]; 2],
     dx: &mut [T],
     parameters: [Option<&mut [T]>; 2],
 ) {
     let rows = count_rows(x.len(), width);
     assert!(dy.len() == x.len() && dx.len() == x.len(), "norm: input and gradients differ in length");
-    assert!(saved.inv_std.len() == rows && (!CENTRED || saved.mean.len() == rows), "norm: saved moments of another input");
+    assert!(inv_std.len() == rows && (!CENTRED || mean.len() == rows), "norm: saved moments of another input");
     let mut room = Vec::new();
     let weight = constant(weight, width, T::ONE, &mut room);
     // Sixty-four rows at least, so that the partial sums of a chunk are small beside the chunk.
     let per_chunk = rows_per_chunk(width, 64);
+    // Sums are padded to whole vectors: they are written for every row.
+    let padded = width.next_multiple_of(T::LANES);
     let collect = parameters.iter().any(Option::is_some);
-    let mut parts = vec![T::ZERO; if collect { rows.div_ceil(per_chunk) * 2 * width } else { 0 }];
+    let mut parts = vec![T::ZERO; if collect { rows.div_ceil(per_chunk) * 2 * padded } else { 0 }];
     if !x.is_empty() {
-        let mut strips = parts.chunks_mut(2 * width);
-        let mut means = saved.mean.chunks(per_chunk);
+        let mut strips = parts.chunks_mut(2 * padded);
+        let mut means = mean.chunks(per_chunk);
         let tasks = (x.chunks(per_chunk * width).zip(dy.chunks(per_chunk * width)))
-            .zip(dx.chunks_mut(per_chunk * width).zip(saved.inv_std.chunks(per_chunk)))
+            .zip(dx.chunks_mut(per_chunk * width).zip(inv_std.chunks(per_chunk)))
             .map(|((x, dy), (dx, inv_std))| {
-                let (dweight, dbias) = strips.next().unwrap_or_default().split_at_mut(if collect { width } else { 0 });
+                let (dweight, dbias) = strips.next().unwrap_or_default().split_at_mut(if collect { padded } else { 0 });
                 let mean = means.next().unwrap_or_default();
                 Backward::<T, CENTRED> { x, dy, dx, mean, inv_std, weight, dweight, dbias, width }
             })
             .collect();
         for_each(tasks, |task| dispatch(task));
-        add_parts(&mut parts, 2 * width);
+        add_parts(&mut parts, 2 * padded);
     }
     for (k, gradient) in parameters.into_iter().enumerate() {
         let Some(gradient) = gradient else { continue };
         assert_eq!(gradient.len(), width, "norm: the gradient of a parameter needs one number for each column");
-        match parts.get(k * width..(k + 1) * width) {
+        match parts.get(k * padded..k * padded + width) {
             Some(sum) => gradient.copy_from_slice(sum),
             None => gradient.fill(T::ZERO),
         }
     }
 }
 
-/// `dweight` and `dbias` start at zero; both empty when nobody asks for them.
+/// `dweight` and `dbias` start at zero and are padded to whole vectors; both are empty when nobody asks for them.
 struct Backward<'a, T, const CENTRED: bool> {
     x: &'a [T],
     dy: &'a [T],
@@ -303,9 +304,8 @@ impl<T: Real, const CENTRED: bool> Backward<'_, T, CENTRED> {
         }
         if !self.dweight.is_empty() {
             for k in 0..K {
-                let count = if k + 1 < K { V::N } else { last };
-                put(dweight[k], self.dweight, k * V::N, count);
-                put(dbias[k], self.dbias, k * V::N, count);
+                dweight[k].store(&mut self.dweight[k * V::N..]);
+                dbias[k].store(&mut self.dbias[k * V::N..]);
             }
         }
     }
@@ -328,8 +328,8 @@ impl<T: Real, const CENTRED: bool> Backward<'_, T, CENTRED> {
                 along = g.fma(hat, along);
                 level = level.add(g);
                 if !self.dweight.is_empty() {
-                    put(d.fma(hat, get(self.dweight, at, count)), self.dweight, at, count);
-                    put(d.add(get(self.dbias, at, count)), self.dbias, at, count);
+                    d.fma(hat, V::load(&self.dweight[at..])).store(&mut self.dweight[at..]);
+                    d.add(V::load(&self.dbias[at..])).store(&mut self.dbias[at..]);
                 }
             });
             let along = V::splat(along.sum() * share);

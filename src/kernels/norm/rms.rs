@@ -31,7 +31,6 @@ impl<T: Real> RmsNorm<'_, T> {
     ///
     /// With g = dy · weight and x̂ = x · inv_rms: `dx = inv_rms · (g − x̂ · mean(g · x̂))`, `dweight = Σ dy · x̂` over rows.
     pub fn backward(&self, x: &[T], inv_rms: &[T], dy: &[T], dx: &mut [T], dweight: Option<&mut [T]>) {
-        let saved = RowMoments { mean: Vec::new(), inv_std: inv_rms.to_vec() };
-        backward::<T, false>(x, self.width, self.weight, &saved, dy, dx, [dweight, None]);
+        backward::<T, false>([x, dy], self.width, self.weight, [&[], inv_rms], dx, [dweight, None]);
     }
 }

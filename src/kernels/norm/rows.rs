@@ -132,26 +132,3 @@ pub(crate) fn row_squares<T: Real, V: Lanes<T>>(row: &[T], centre: T) -> T {
     });
     sums[0].add(sums[1]).add(sums[2].add(sums[3])).sum()
 }
-
-/// Σ a·b and Σ a over two rows of equal length.
-#[inline(always)]
-pub(crate) fn row_products<T: Real, V: Lanes<T>>(a: &[T], b: &[T]) -> (T, T) {
-    let mut products = [V::splat(T::ZERO); 2];
-    let mut sums = [V::splat(T::ZERO); 2];
-    let whole = a.len() / (2 * V::N) * (2 * V::N);
-    let (a, rest_a) = a.split_at(whole);
-    let (b, rest_b) = b.split_at(whole);
-    for at in (0..whole).step_by(2 * V::N) {
-        for k in 0..2 {
-            let v = V::load(&a[at + k * V::N..]);
-            products[k] = v.fma(V::load(&b[at + k * V::N..]), products[k]);
-            sums[k] = sums[k].add(v);
-        }
-    }
-    each_vector!(V, rest_a.len(), |at, count| {
-        let v = get::<T, V>(rest_a, at, count);
-        products[0] = v.fma(get::<T, V>(rest_b, at, count), products[0]);
-        sums[0] = sums[0].add(v);
-    });
-    (products[0].add(products[1]).sum(), sums[0].add(sums[1]).sum())
-}

@@ -50,7 +50,9 @@ const WIDTHS: [usize; 14] = [1, 2, 5, 7, 8, 12, 15, 16, 17, 33, 64, 65, 128, 200
 
 #[test]
 fn column_sums_are_those_of_the_reference() {
-    for (width, rows) in [(1, 1), (1, 5000), (3, 700), (7, 4111), (12, 40), (16, 3000), (21, 333), (64, 1000), (100, 77), (5000, 70)] {
+    for (width, rows) in
+        [(1, 1), (1, 5000), (3, 700), (7, 4111), (12, 40), (16, 3000), (21, 333), (64, 1000), (100, 77), (5000, 70)]
+    {
         let x = noise(1, rows * width);
         let expected = reference::column_sums(&x, width);
         let mut got = vec![f64::NAN; width];
@@ -178,7 +180,8 @@ fn rows_of_layer_norm_have_mean_zero_and_variance_one() {
 fn worked_layer_norm() {
     // Mean 2, variance 2/3.
     let mut y = [0.0f64; 3];
-    LayerNorm { width: 3, weight: Some(&[1.0, 2.0, 1.0]), bias: Some(&[0.0, 1.0, 0.5]), eps: 0.0 }.forward(&[1.0, 2.0, 3.0], &mut y);
+    LayerNorm { width: 3, weight: Some(&[1.0, 2.0, 1.0]), bias: Some(&[0.0, 1.0, 0.5]), eps: 0.0 }
+        .forward(&[1.0, 2.0, 3.0], &mut y);
     close("worked", &y, &[-1.5f64.sqrt(), 1.0, 1.5f64.sqrt() + 0.5], 1e-15);
 }
 
@@ -401,7 +404,8 @@ fn batch_norm_and_its_gradients_are_those_of_the_reference() {
 fn batch_moments_of_many_chunks_are_those_of_two_passes() {
     for (rows, width) in [(5000usize, 3usize), (9001, 16), (700, 200)] {
         // A mean far from zero would spoil a variance from Σ x².
-        let x: Vec<f64> = noise(23, rows * width).iter().enumerate().map(|(i, x)| 1000.0 + x + (i / width) as f64 * 1e-3).collect();
+        let x: Vec<f64> =
+            noise(23, rows * width).iter().enumerate().map(|(i, x)| 1000.0 + x + (i / width) as f64 * 1e-3).collect();
         let got = BatchNorm::<f64> { width, weight: None, bias: None, eps: 0.0 }.measure(&x);
         for c in 0..width {
             let mean = (0..rows).map(|r| x[r * width + c]).sum::<f64>() / rows as f64;

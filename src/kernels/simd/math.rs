@@ -49,6 +49,24 @@ fn polynomial<T: Real, V: Lanes<T>>(x: V, c: &[T]) -> V {
     y
 }
 
+/// [`polynomial`] with pairs of terms in x under Horner's rule in x²: as many operations, half as many roundings in a row.
+#[inline(always)]
+fn polynomial_pairs<T: Real, V: Lanes<T>>(x: V, square: V, c: &[T]) -> V {
+    let mut i = c.len() & !1;
+    // An even degree leaves one term on top.
+    let mut y = if i < c.len() {
+        V::splat(c[i])
+    } else {
+        i -= 2;
+        V::splat(c[i + 1]).fma(x, V::splat(c[i]))
+    };
+    while i > 0 {
+        i -= 2;
+        y = y.fma(square, V::splat(c[i + 1]).fma(x, V::splat(c[i])));
+    }
+    y
+}
+
 /// A constant given in double precision, rounded to `T`.
 #[inline(always)]
 fn constant<T: Real, V: Lanes<T>>(x: f64) -> V {

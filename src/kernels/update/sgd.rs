@@ -1,6 +1,6 @@
 //! Stochastic gradient descent with momentum.
 
-use crate::kernels::elementwise::chunks;
+use crate::kernels::elementwise::{chunks, edge};
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch};
 use rayon::prelude::*;
 
@@ -67,17 +67,17 @@ impl<T: Real> Kernel<T> for Step<'_, T> {
         let Self { numbers: Numbers { gradient_scale, decay, momentum, nesterov, rate }, param, gradient, velocity } = self;
         for i in (0..param.len()).step_by(V::N) {
             let end = param.len().min(i + V::N);
-            let p = V::load_partial(&param[i..end]);
-            let mut g = V::load_partial(&gradient[i..end]).mul(V::splat(gradient_scale));
+            let p = edge::get::<T, V>(&param[i..end]);
+            let mut g = edge::get::<T, V>(&gradient[i..end]).mul(V::splat(gradient_scale));
             if decay != T::ZERO {
                 g = g.add(p.mul(V::splat(decay)));
             }
             if !velocity.is_empty() {
-                let b = V::load_partial(&velocity[i..end]).mul(V::splat(momentum)).add(g);
-                b.store_partial(&mut velocity[i..end]);
+                let b = edge::get::<T, V>(&velocity[i..end]).mul(V::splat(momentum)).add(g);
+                edge::put(b, &mut velocity[i..end]);
                 g = if nesterov { g.add(b.mul(V::splat(momentum))) } else { b };
             }
-            p.add(g.mul(V::splat(rate))).store_partial(&mut param[i..end]);
+            edge::put(p.add(g.mul(V::splat(rate))), &mut param[i..end]);
         }
     }
 }

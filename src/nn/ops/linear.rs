@@ -175,3 +175,100 @@ pub fn linear_mid(x: &Value, w: &Value, b: Option<&Value>, activation: Activatio
         }))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::ops::{permute, reshape};
+    use crate::nn::tape::Tape;
+    use candle_core::Device;
+
+    fn leaf(tape: &Tape, dims: &[usize], phase: f64) -> Value {
+        let data: Vec<f64> = (0..dims.iter().product()).map(|i| ((i as f64) * 1.7 + phase).sin()).collect();
+        tape.leaf(&Tensor::from_vec(data, dims, &Device::Cpu).unwrap())
+    }
+
+    fn flat(t: &Tensor) -> Vec<f64> {
+        t.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    fn close(a: &Tensor, b: &Tensor) {
+        assert_eq!(a.dims(), b.dims());
+        // Sums of some ten terms below 1, in two orders.
+        assert!(flat(a).iter().zip(flat(b)).all(|(a, b)| (a - b).abs() < 1e-13), "{a} {b}");
+    }
+
+    #[test]
+    fn the_middle_axis_form_is_the_last_axis_form_between_transpositions() {
+        for bias in [false, true] {
+            let run = |middle: bool| {
+                let tape = Tape::new();
+                let (x, w, b) = (leaf(&tape, &[3, 4, 5], 0.1), leaf(&tape, &[2, 4], 0.2), leaf(&tape, &[2], 0.3));
+                let seed = leaf(&tape, &[3, 2, 5], 0.4);
+                let b = bias.then_some(&b);
+                let y = if middle {
+                    linear_mid(&x, &w, b, Activation::Gelu).unwrap()
+                } else {
+                    let turned = permute(&x, &[0, 2, 1]).unwrap();
+                    permute(&linear(&turned, &w, b, Activation::Gelu).unwrap(), &[0, 2, 1]).unwrap()
+                };
+                let g = tape.backward_from(&y, seed.tensor().clone()).unwrap();
+                let mut all = vec![y.tensor().clone(), g.of(&x).unwrap().clone(), g.of(&w).unwrap().clone()];
+                all.extend(b.map(|b| g.of(b).unwrap().clone()));
+                all
+            };
+            run(true).iter().zip(&run(false)).for_each(|(a, b)| close(a, b));
+        }
+    }
+
+    #[test]
+    fn any_number_of_leading_axes_and_any_layout() {
+        let tape = Tape::new();
+        let (x, w) = (leaf(&tape, &[4, 3, 2, 5], 0.1), leaf(&tape, &[6, 5], 0.2));
+        let y = linear(&x, &w, None, Activation::Identity).unwrap();
+        assert_eq!(y.dims(), [4, 3, 2, 6]);
+        let rows = linear(&reshape(&x, &[24, 5]).unwrap(), &w, None, Activation::Identity).unwrap();
+        close(&rows.tensor().reshape(y.dims()).unwrap(), y.tensor());
+        // Strided x, weight and gradient.
+        let turned = Value::from(x.tensor().transpose(0, 1).unwrap());
+        let narrow = Value::from(Tensor::cat(&[w.tensor(), w.tensor()], 1).unwrap().narrow(1, 5, 5).unwrap());
+        let z = linear(&turned, &narrow, None, Activation::Identity).unwrap();
+        close(&z.tensor().transpose(0, 1).unwrap().contiguous().unwrap(), y.tensor());
+        let seed = leaf(&tape, &[6, 2, 3, 4], 0.3).tensor().permute([3, 2, 1, 0]).unwrap();
+        let strided = tape.backward_from(&y, seed.clone()).unwrap();
+        let strided = strided.of(&w).unwrap().clone();
+        let tape = Tape::new();
+        let (x, w) = (tape.leaf(x.tensor()), tape.leaf(w.tensor()));
+        let y = linear(&x, &w, None, Activation::Identity).unwrap();
+        close(tape.backward_from(&y, seed.contiguous().unwrap()).unwrap().of(&w).unwrap(), &strided);
+        // One row without any leading axis.
+        let vector = Value::from(Tensor::new(&[1.0f64, 2.0, 3.0, 4.0, 5.0], &Device::Cpu).unwrap());
+        assert_eq!(linear(&vector, &w, None, Activation::Identity).unwrap().dims(), [6]);
+    }
+
+    #[test]
+    fn constants_get_no_gradient() {
+        let tape = Tape::new();
+        let (x, w, b) = (leaf(&tape, &[3, 4], 0.1), leaf(&tape, &[2, 4], 0.2), leaf(&tape, &[2], 0.3));
+        let y = linear(&x.detach(), &w, Some(&b.detach()), Activation::Tanh).unwrap();
+        let g = tape.backward(&y).unwrap();
+        assert!(g.of(&x).is_none() && g.of(&b).is_none() && g.of(&w).is_some());
+        assert!(!linear(&x.detach(), &w.detach(), None, Activation::Tanh).unwrap().recorded());
+    }
+
+    #[test]
+    fn misfits_are_named() {
+        let tape = Tape::new();
+        let (x, w, b) = (leaf(&tape, &[3, 4, 1], 0.1), leaf(&tape, &[2, 5], 0.2), leaf(&tape, &[3], 0.3));
+        let message = |r: Result<Value>| r.err().unwrap().to_string();
+        let error = message(linear(&x, &w, None, Activation::Relu));
+        assert!(error.contains("linear") && error.contains("[3, 4, 1]") && error.contains("(.., 5)"), "{error}");
+        let error = message(linear_mid(&x, &w, None, Activation::Relu));
+        assert!(error.contains("linear_mid") && error.contains("(rows, 5, time)"), "{error}");
+        let error = message(linear(&x, &w, Some(&b), Activation::Relu));
+        assert!(error.contains("[2]") && error.contains("[3]"), "{error}");
+        let half = Value::from(w.tensor().to_dtype(candle_core::DType::F32).unwrap());
+        assert!(message(linear(&x, &half, None, Activation::Relu)).contains("F32"));
+        assert!(message(linear(&x, &x, None, Activation::Relu)).contains("matrix"));
+    }
+}

@@ -1,6 +1,7 @@
 //! Losses as recorded operations. The gradient is computed together with the loss, in one pass, and scaled on the way back only
 //! when the loss is not the end of the tape.
 
+use super::arithmetic::scaled;
 use crate::by_float;
 use crate::kernels::loss::{self, CrossEntropy, Weights};
 use crate::kernels::simd::Real;
@@ -28,7 +29,7 @@ fn recorded<T: Element>(
             let factor = upstream.to_dtype(DType::F64)?.to_scalar::<f64>()?;
             let gradient = match gradient {
                 Some(g) if factor == 1.0 => Some(g),
-                Some(g) => Some((g * factor)?),
+                Some(g) => Some(scaled(&g, factor)?),
                 None => None,
             };
             Ok(vec![gradient])

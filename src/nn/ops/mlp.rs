@@ -148,3 +148,76 @@ pub fn mlp_mid(
         }))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::ops::{add, linear, linear_mid};
+    use crate::nn::tape::Tape;
+    use candle_core::Device;
+
+    fn leaf(tape: &Tape, dims: &[usize], phase: f64) -> Value {
+        let data: Vec<f64> = (0..dims.iter().product()).map(|i| ((i as f64) * 1.7 + phase).sin()).collect();
+        tape.leaf(&Tensor::from_vec(data, dims, &Device::Cpu).unwrap())
+    }
+
+    fn flat(t: &Tensor) -> Vec<f64> {
+        t.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    /// y and all gradients, fused or from single maps.
+    fn run(middle: bool, fused: bool, biased: [bool; 2], residual: bool) -> Vec<Tensor> {
+        let tape = Tape::new();
+        let dims = |width: usize| if middle { vec![3, width, 5] } else { vec![2, 7, width] };
+        let (x, onto) = (leaf(&tape, &dims(4), 0.1), leaf(&tape, &dims(3), 0.2));
+        let (w1, b1, w2, b2) = (leaf(&tape, &[6, 4], 0.3), leaf(&tape, &[6], 0.4), leaf(&tape, &[3, 6], 0.5), leaf(&tape, &[3], 0.6));
+        let (c1, c2) = (biased[0].then_some(&b1), biased[1].then_some(&b2));
+        let onto = residual.then_some(&onto);
+        let act = Activation::Silu;
+        let y = match (fused, middle) {
+            (true, false) => mlp(&x, &w1, c1, act, &w2, c2, onto).unwrap(),
+            (true, true) => mlp_mid(&x, &w1, c1, act, &w2, c2, onto).unwrap(),
+            (false, _) => {
+                let one = if middle { linear_mid } else { linear };
+                let y = one(&one(&x, &w1, c1, act).unwrap(), &w2, c2, Activation::Identity).unwrap();
+                onto.map_or(Ok(y.clone()), |r| add(&y, r)).unwrap()
+            }
+        };
+        let g = tape.backward_from(&y, leaf(&tape, y.dims(), 0.7).tensor().clone()).unwrap();
+        let mut all = vec![y.tensor().clone()];
+        all.extend([Some(&x), Some(&w1), c1, Some(&w2), c2, onto].into_iter().flatten().map(|v| g.of(v).unwrap().clone()));
+        all
+    }
+
+    #[test]
+    fn the_fused_form_is_two_maps_one_after_the_other() {
+        for middle in [false, true] {
+            for case in 0..8 {
+                let (biased, residual) = ([case & 1 == 1, case & 2 == 2], case & 4 == 4);
+                let (fused, plain) = (run(middle, true, biased, residual), run(middle, false, biased, residual));
+                assert_eq!(fused.len(), 4 + biased.iter().filter(|&&b| b).count() + usize::from(residual));
+                for (a, b) in fused.iter().zip(&plain) {
+                    assert_eq!(a.dims(), b.dims());
+                    // Sums of up to 15 products of two sums of some six terms of size 1, in other orders.
+                    assert!(flat(a).iter().zip(flat(b)).all(|(a, b)| (a - b).abs() < 1e-12), "case {case} {middle}: {a} {b}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn misfits_are_named() {
+        let tape = Tape::new();
+        let (x, w1, w2) = (leaf(&tape, &[3, 4], 0.1), leaf(&tape, &[6, 4], 0.2), leaf(&tape, &[3, 5], 0.3));
+        let message = |r: Result<Value>| r.err().unwrap().to_string();
+        let error = message(mlp(&x, &w1, None, Activation::Gelu, &w2, None, None));
+        assert!(error.contains("[6, 4]") && error.contains("[3, 5]"), "{error}");
+        let w2 = leaf(&tape, &[3, 6], 0.3);
+        let error = message(mlp(&x, &w1, None, Activation::Gelu, &w2, None, Some(&x)));
+        assert!(error.contains("residual") && error.contains("[3, 3]") && error.contains("[3, 4]"), "{error}");
+        let error = message(mlp_mid(&x, &w1, None, Activation::Gelu, &w2, None, None));
+        assert!(error.contains("mlp_mid") && error.contains("time"), "{error}");
+        let b = leaf(&tape, &[4], 0.4);
+        assert!(message(mlp(&x, &w1, None, Activation::Gelu, &w2, Some(&b), None)).contains("second"));
+    }
+}

@@ -3,6 +3,8 @@
 //! All take and give [`Value`](super::Value)s of f32 or f64 on the CPU; shapes are checked, and an error names the operation and the
 //! shapes.
 
+pub(super) mod arithmetic;
+mod attention;
 mod dropout;
 mod linear;
 mod loss;
@@ -12,6 +14,7 @@ mod shape;
 mod smooth;
 mod window;
 
+pub use attention::{attention, residual_attention, softmax};
 pub use dropout::dropout;
 pub use linear::{linear, linear_mid};
 pub use loss::{cross_entropy, huber, mae, mse, pinball, smape};

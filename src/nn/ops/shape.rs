@@ -1,5 +1,6 @@
 //! Glue: arithmetic on equal shapes, and changes of shape.
 
+use super::arithmetic::{Binary, binary, scaled};
 use crate::nn::tape::{Value, record};
 use candle_core::{Result, Tensor, bail};
 
@@ -13,17 +14,17 @@ fn same_shape(op: &str, a: &Value, b: &Value) -> Result<()> {
 /// `a + b`, equal shapes.
 pub fn add(a: &Value, b: &Value) -> Result<Value> {
     same_shape("add", a, b)?;
-    let y = (a.tensor() + b.tensor())?;
+    let y = binary(Binary::Add, a.tensor(), b.tensor())?;
     Ok(record(&[a, b], y, |_| |g: Tensor| Ok(vec![Some(g.clone()), Some(g)])))
 }
 
 /// `a − b`, equal shapes.
 pub fn sub(a: &Value, b: &Value) -> Result<Value> {
     same_shape("sub", a, b)?;
-    let y = (a.tensor() - b.tensor())?;
+    let y = binary(Binary::Sub, a.tensor(), b.tensor())?;
     Ok(record(&[a, b], y, |inputs| {
         move |g: Tensor| {
-            let minus = if inputs.wanted(1) { Some(g.neg()?) } else { None };
+            let minus = if inputs.wanted(1) { Some(scaled(&g, -1.0)?) } else { None };
             Ok(vec![Some(g), minus])
         }
     }))
@@ -32,12 +33,12 @@ pub fn sub(a: &Value, b: &Value) -> Result<Value> {
 /// `a · b` element by element, equal shapes.
 pub fn mul(a: &Value, b: &Value) -> Result<Value> {
     same_shape("mul", a, b)?;
-    let y = (a.tensor() * b.tensor())?;
+    let y = binary(Binary::Mul, a.tensor(), b.tensor())?;
     let (left, right) = (a.tensor().clone(), b.tensor().clone());
     Ok(record(&[a, b], y, |inputs| {
         move |g: Tensor| {
-            let da = if inputs.wanted(0) { Some((&g * &right)?) } else { None };
-            let db = if inputs.wanted(1) { Some((&g * &left)?) } else { None };
+            let da = if inputs.wanted(0) { Some(binary(Binary::Mul, &g, &right)?) } else { None };
+            let db = if inputs.wanted(1) { Some(binary(Binary::Mul, &g, &left)?) } else { None };
             Ok(vec![da, db])
         }
     }))
@@ -45,8 +46,8 @@ pub fn mul(a: &Value, b: &Value) -> Result<Value> {
 
 /// `factor · a`.
 pub fn scale(a: &Value, factor: f64) -> Result<Value> {
-    let y = (a.tensor() * factor)?;
-    Ok(record(&[a], y, |_| move |g: Tensor| Ok(vec![Some((g * factor)?)])))
+    let y = scaled(a.tensor(), factor)?;
+    Ok(record(&[a], y, |_| move |g: Tensor| Ok(vec![Some(scaled(&g, factor)?)])))
 }
 
 /// `s · a` where `s` holds one number.

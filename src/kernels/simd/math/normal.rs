@@ -4,13 +4,14 @@
 //! polynomials with positive coefficients, good for every a >= 0 at which Q is not 0. So tails keep their relative precision.
 
 use super::exp::exp_minus;
-use super::{constant, polynomial};
+use super::{constant, polynomial, polynomial_pairs};
 use crate::kernels::simd::{Lanes, Real};
 
 /// `Q(a)·exp(a²/2)` for a >= 0.
 #[inline(always)]
 fn tail_factor<T: Real, V: Lanes<T>>(a: V) -> V {
-    polynomial(a, T::TAIL.0).div(polynomial(a, T::TAIL.1))
+    let square = a.mul(a);
+    polynomial_pairs(a, square, T::TAIL.0).div(polynomial_pairs(a, square, T::TAIL.1))
 }
 
 /// `exp(−a²/2)`.

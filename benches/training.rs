@@ -43,7 +43,9 @@ fn main() -> anyhow::Result<()> {
             timemixer(file, dropout, option("--steps").map(|s| s.parse()).transpose()?)?;
         }
         // `cargo bench` runs every bench without arguments.
-        _ => println!("usage: training mixer [--steps N] | training timemixer ETTh1.csv [--steps N] [--dropout SHARE]; --threads N"),
+        _ => println!(
+            "usage: training mixer [--steps N] | training timemixer ETTh1.csv [--steps N] [--dropout SHARE]; --threads N"
+        ),
     }
     Ok(())
 }
@@ -203,7 +205,8 @@ fn timemixer(file: &str, dropout: f64, steps: Option<usize>) -> anyhow::Result<(
         let (mean, deviation) = standard_scale(&column[..8640]);
         column.iter_mut().for_each(|v| *v = (*v - mean) / deviation);
     }
-    let windows = WindowSet::new(Arc::new(vec![Block::new(&columns).with_marks(&marks)]), &[0..8640], 96, 96, 1);
+    let windows =
+        WindowSet::new(Arc::new(vec![Block::new(&columns).with_marks(&marks)]), std::slice::from_ref(&(0..8640)), 96, 96, 1);
     let config = TimeMixerConfig { features: 4, dropout, ..TimeMixerConfig::new(96, 96, 7) };
     let mut net = TimeMixer::new(config, DType::F32, &Streams::new(0))?;
     fill(net.params_mut())?;

@@ -45,7 +45,7 @@ def run(shoal, out, data, preset, model, horizon, seed, extra, threads):
 
 
 def metrics(result):
-    return result["cases"][0]["metrics"]
+    return result["cases"][0]
 
 
 def mse(result):

@@ -4,6 +4,9 @@
 //! tensors, files or models. Work is cut into pieces whose size depends on the problem alone and partial results are added in the order
 //! of the pieces: same bytes at any number of threads.
 
+// One counter often walks several arrays of a fixed size, which reads better than zipped iterators.
+#![allow(clippy::needless_range_loop)]
+
 pub mod attention;
 pub mod dropout;
 pub mod elementwise;

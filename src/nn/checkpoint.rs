@@ -89,7 +89,8 @@ impl Checkpoint {
     pub fn read(from: &Path) -> Result<Self, CheckpointError> {
         let fail = |reason: String| CheckpointError::File { file: from.display().to_string(), reason };
         let bytes = std::fs::read(from).map_err(|e| fail(e.to_string()))?;
-        let (_, metadata) = safetensors::SafeTensors::read_metadata(&bytes).map_err(|e| fail(format!("not a checkpoint ({e})")))?;
+        let (_, metadata) =
+            safetensors::SafeTensors::read_metadata(&bytes).map_err(|e| fail(format!("not a checkpoint ({e})")))?;
         let header = metadata.metadata().clone().unwrap_or_default();
         if header.get("format").map(String::as_str) != Some(FORMAT) {
             return Err(fail("not a checkpoint of this program".into()));

@@ -15,8 +15,18 @@ use std::sync::{Mutex, PoisonError};
 #[serde(rename_all = "kebab-case", tag = "rule")]
 pub enum OptimizerConfig {
     /// With `decoupled` decay this is AdamW.
-    Adam { beta1: f64, beta2: f64, eps: f64, weight_decay: f64, decoupled: bool },
-    Sgd { momentum: f64, nesterov: bool, weight_decay: f64 },
+    Adam {
+        beta1: f64,
+        beta2: f64,
+        eps: f64,
+        weight_decay: f64,
+        decoupled: bool,
+    },
+    Sgd {
+        momentum: f64,
+        nesterov: bool,
+        weight_decay: f64,
+    },
 }
 
 impl OptimizerConfig {

@@ -115,7 +115,9 @@ pub enum TrainError {
     Interrupted { steps: u64 },
     /// The loss or the gradient became NaN or infinite. The model holds the last good weights: those of the best epoch, or of the
     /// step before when no epoch was validated.
-    #[error("the {what} is {value} at step {step} (epoch {epoch}); lower the learning rate (now {learning_rate:.3e}) or clip the gradient")]
+    #[error(
+        "the {what} is {value} at step {step} (epoch {epoch}); lower the learning rate (now {learning_rate:.3e}) or clip the gradient"
+    )]
     NotFinite { what: &'static str, value: f64, step: u64, epoch: usize, learning_rate: f64 },
     #[error("there is nothing to train on: {samples} samples make no batch of {batch_size}")]
     NoBatch { samples: usize, batch_size: usize },
@@ -198,7 +200,7 @@ pub fn train(
             }
         }
         run.end_epoch(learner, config, observer, total, per_epoch)?;
-        let due = run.progress.epoch % checkpoints.every_epochs.max(1) == 0;
+        let due = run.progress.epoch.is_multiple_of(checkpoints.every_epochs.max(1));
         if due || run.progress.finished.is_some() || run.progress.epoch == config.epochs {
             run.save(learner, config, checkpoints)?;
         }
@@ -293,13 +295,8 @@ impl Run {
             self.best = Some(learner.params().snapshot()?);
         }
         let rate = config.schedule.at(p.step.saturating_sub(1), per_epoch as u64, total);
-        let row = EpochRow {
-            epoch,
-            train_loss: p.loss_sum / p.loss_samples.max(1) as f64,
-            validation,
-            learning_rate: rate.lr,
-            best,
-        };
+        let row =
+            EpochRow { epoch, train_loss: p.loss_sum / p.loss_samples.max(1) as f64, validation, learning_rate: rate.lr, best };
         observer.note(&describe(&row, config.epochs));
         p.rows.push(row);
         p.epoch += 1;
@@ -333,6 +330,7 @@ impl Run {
 }
 
 fn describe(row: &EpochRow, epochs: usize) -> String {
-    let validation = row.validation.map_or(String::new(), |v| format!(", validation {v:.6}{}", if row.best { " (best)" } else { "" }));
+    let validation =
+        row.validation.map_or(String::new(), |v| format!(", validation {v:.6}{}", if row.best { " (best)" } else { "" }));
     format!("epoch {}/{epochs}: training loss {:.6}{validation}", row.epoch, row.train_loss)
 }

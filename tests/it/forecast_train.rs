@@ -64,7 +64,9 @@ fn a_saved_network_forecasts_like_the_one_that_was_trained() {
 fn threads_change_nothing() {
     let dir = temp();
     let data = write(&dir, "w.csv", waves(300));
-    for kind in ["timemixer --scales 2 --d-model 4 --d-ff 8", "patchtst --d-model 8 --heads 2 --d-ff 16 --patch 8 --stride 4", "nlinear"] {
+    for kind in
+        ["timemixer --scales 2 --d-model 4 --d-ff 8", "patchtst --d-model 8 --heads 2 --d-ff 16 --patch 8 --stride 4", "nlinear"]
+    {
         let train = |threads: usize, name: &str| {
             let save = dir.path().join(format!("{}-{name}", kind.split(' ').next().unwrap_or("")));
             let line = format!(
@@ -184,7 +186,8 @@ fn quantile_networks_never_cross() {
     // An 80 % interval is what those quantiles bound; other levels come from the stored calibration.
     let out = rows(&ok(&format!("forecast predict --load {} {data} {READ} --level 80", save.display())));
     assert!(out.iter().all(|r| num(r, "lo-80") <= num(r, "mean")));
-    let (code, _, stderr) = run(&format!("forecast predict --load {} {data} {READ} --level 95 --intervals model", save.display()));
+    let (code, _, stderr) =
+        run(&format!("forecast predict --load {} {data} {READ} --level 95 --intervals model", save.display()));
     assert_eq!(code, 2);
     assert!(stderr.contains("0.1, 0.5, 0.9"), "{stderr}");
 }

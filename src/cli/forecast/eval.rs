@@ -13,10 +13,10 @@ use crate::forecast::intervals::IntervalConfig;
 use crate::forecast::m4;
 use crate::forecast::metrics::Metric;
 use crate::forecast::model::FitError;
+use crate::forecast::neural;
 use crate::forecast::neural::evaluate::EvaluateError;
 use crate::forecast::neural::fit::dtype_name;
 use crate::forecast::neural::options::{NetworkKind, NetworkOptions, Shape};
-use crate::forecast::neural;
 use crate::forecast::protocol::{EvalConfig, EvalResult, PRESETS, Preset, Split, Style, evaluate};
 use crate::forecast::spec::ModelSpec;
 use crate::forecast::synthetic;
@@ -487,7 +487,9 @@ fn competition(
         return Err(Failure::usage(format!("preset {} needs its test file: add --test FILE", group.name)));
     };
     if let Some(m) = models.iter().find(|m| args.network.network(m).is_some()) {
-        return Err(Failure::usage(format!("{m} is not trained under the m4 presets: they sample and mask windows in a way it does not")));
+        return Err(Failure::usage(format!(
+            "{m} is not trained under the m4 presets: they sample and mask windows in a way it does not"
+        )));
     }
     if args.synthetic.is_some() || !args.split.is_empty() || !args.compat.is_empty() {
         return Err(Failure::usage("--synthetic, --split and --compat do not apply to the m4 presets"));

@@ -40,7 +40,11 @@ pub fn intervals(args: &IntervalArgs, forecaster: &Forecaster) -> Outcome<Interv
     let trained = &forecaster.card().quantiles;
     let spec = ModelSpec::Network(NetworkKind::TimeMixer);
     let mut config = IntervalArgs {
-        intervals: Some(args.intervals.unwrap_or(if asked || args.conformal.is_some() { IntervalSource::Conformal } else { IntervalSource::None })),
+        intervals: Some(args.intervals.unwrap_or(if asked || args.conformal.is_some() {
+            IntervalSource::Conformal
+        } else {
+            IntervalSource::None
+        })),
         ..args.clone()
     }
     .config(&[spec])?;
@@ -56,7 +60,12 @@ pub fn intervals(args: &IntervalArgs, forecaster: &Forecaster) -> Outcome<Interv
 }
 
 /// Forecasts of a trained network for a panel.
-pub fn forecast(forecaster: &Forecaster, panel: &Panel, horizon: usize, intervals: &IntervalConfig) -> Outcome<Vec<SeriesForecast>> {
+pub fn forecast(
+    forecaster: &Forecaster,
+    panel: &Panel,
+    horizon: usize,
+    intervals: &IntervalConfig,
+) -> Outcome<Vec<SeriesForecast>> {
     let card = forecaster.card();
     if card.freq != panel.freq.to_string() {
         tracing::warn!("the network was trained on data with frequency {}, this has {}", card.freq, panel.freq);
@@ -99,8 +108,8 @@ pub fn train_and_forecast(
         sampling,
         quantiles: options.quantiles,
     };
-    let forecaster = fit(&series, &plan, &Checkpoints::default(), Start::Fresh, session.observer())
-        .map_err(|e| network::failure(e, None))?;
+    let forecaster =
+        fit(&series, &plan, &Checkpoints::default(), Start::Fresh, session.observer()).map_err(|e| network::failure(e, None))?;
     let forecasts = predict(&forecaster, &series, task.horizon, task.intervals).map_err(|e| network::failure(e, None))?;
     Ok((forecasts, lookback))
 }
@@ -127,4 +136,3 @@ fn outputs(intervals: &IntervalConfig) -> Vec<f64> {
     p.dedup_by(|a, b| (*a - *b).abs() < 1e-9);
     p
 }
-

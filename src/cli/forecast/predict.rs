@@ -134,7 +134,8 @@ pub fn run(args: PredictArgs, mut session: Session) -> Outcome {
         let forecasts = match (&loaded, args.network.network(spec)) {
             (Some(forecaster), _) => networks::forecast(forecaster, &panel, config.horizon, &config.intervals)?,
             (None, Some(kind)) => {
-                let task = networks::Task { kind, lookback: config.lookback, horizon: config.horizon, intervals: &config.intervals };
+                let task =
+                    networks::Task { kind, lookback: config.lookback, horizon: config.horizon, intervals: &config.intervals };
                 let (forecasts, used) = networks::train_and_forecast(&args.network, task, &panel, &session)?;
                 config.lookback = Some(used);
                 forecasts

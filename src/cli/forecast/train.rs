@@ -144,7 +144,8 @@ pub fn run(args: TrainArgs, mut session: Session) -> Outcome {
     let checkpoint_file = prepare_save(&args)?;
     let start = match (&args.resume, &args.weights) {
         (Some(dir), _) => {
-            let checkpoint = Checkpoint::read(&dir.join(CHECKPOINT_FILE)).map_err(|e| Failure::usage(format!("--resume: {e}")))?;
+            let checkpoint =
+                Checkpoint::read(&dir.join(CHECKPOINT_FILE)).map_err(|e| Failure::usage(format!("--resume: {e}")))?;
             Start::Resume(Box::new(checkpoint))
         }
         (None, Some(file)) => Start::Weights(file.clone()),
@@ -169,7 +170,11 @@ pub fn run(args: TrainArgs, mut session: Session) -> Outcome {
     let wanted = args.lookback.map(|l| l as usize).or(args.preset.map(|p| p.lookback));
     let lookback = wanted.unwrap_or_else(|| default_lookback(longest, 1, horizon).max(96).min((longest / 3).max(2)));
     // The published scripts give every data set hourly features.
-    let sampling = if args.preset.is_some_and(|p| p.name != "custom") { network::sampling(panel.freq).map(|_| Sampling::Hour) } else { network::sampling(panel.freq) };
+    let sampling = if args.preset.is_some_and(|p| p.name != "custom") {
+        network::sampling(panel.freq).map(|_| Sampling::Hour)
+    } else {
+        network::sampling(panel.freq)
+    };
     let options = args.network.options(&args.quantiles, MarkOrder::Aligned, false)?;
     let channels = if channels_are == Channels::Joint { panel.series.len() } else { 1 };
     let shape = Shape { lookback, horizon, channels, features: sampling.map_or(0, Sampling::features) };
@@ -340,10 +345,7 @@ fn summary_row(args: &TrainArgs, lookback: usize, horizon: usize, history: &Trai
     ];
     MetricRow {
         keys: keys.map(|(k, v)| (k.to_string(), v)).to_vec(),
-        metrics: vec![
-            ("train_loss".into(), best.map(|r| r.train_loss)),
-            ("validation".into(), best.and_then(|r| r.validation)),
-        ],
+        metrics: vec![("train_loss".into(), best.map(|r| r.train_loss)), ("validation".into(), best.and_then(|r| r.validation))],
     }
 }
 

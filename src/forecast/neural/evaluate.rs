@@ -65,7 +65,8 @@ pub fn evaluate(
         let block = Block::new(&scaled);
         Arc::new(vec![if marks.is_empty() { block } else { block.with_marks(&marks[part.clone()]) }])
     };
-    let windows = |part: &Range<usize>, stride: usize| WindowSet::new(block(part), &[0..part.len()], l, h, stride);
+    let windows =
+        |part: &Range<usize>, stride: usize| WindowSet::new(block(part), std::slice::from_ref(&(0..part.len())), l, h, stride);
     let (train_set, val_set) = (windows(&parts.train, 1), windows(&parts.val, 1));
     if train_set.is_empty() || val_set.is_empty() {
         let which = if train_set.is_empty() { "training" } else { "validation" };
@@ -86,7 +87,9 @@ pub fn evaluate(
     }
     if count == 0 {
         let rows = parts.test.len();
-        return Err(EvaluateError::Task(format!("no test window: {rows} rows with lookback {l} and horizon {h} (lower -L or -H)")));
+        return Err(EvaluateError::Task(format!(
+            "no test window: {rows} rows with lookback {l} and horizon {h} (lower -L or -H)"
+        )));
     }
     let network = recipe.architecture.build(recipe.dtype, &Streams::new(recipe.training.seed))?;
     let mut learner = WindowLearner::new(network, train_set, Some(val_set), recipe.loss.clone());

@@ -92,9 +92,8 @@ pub fn fit(
             })
         })
         .collect();
-    let scales: Vec<(f64, f64)> = (series.iter().zip(&ends))
-        .map(|(s, (train, _))| standard_scale(if *train > 0 { &s.y[..*train] } else { s.y }))
-        .collect();
+    let scales: Vec<(f64, f64)> =
+        (series.iter().zip(&ends)).map(|(s, (train, _))| standard_scale(if *train > 0 { &s.y[..*train] } else { s.y })).collect();
     let blocks = Arc::new(blocks(series, &scales, plan.channels_are));
     let part = |rows: &dyn Fn(&(usize, usize)) -> Range<usize>| {
         let rows: Vec<Range<usize>> = ends.iter().take(blocks.len()).map(rows).collect();
@@ -218,7 +217,9 @@ pub fn predict(
     let l = card.architecture.lookback();
     if horizon == 0 || horizon > card.architecture.horizon() {
         let most = card.architecture.horizon();
-        return Err(NetworkError::Data(format!("the network forecasts 1 to {most} steps, asked for {horizon}: train it with -H {horizon}")));
+        return Err(NetworkError::Data(format!(
+            "the network forecasts 1 to {most} steps, asked for {horizon}: train it with -H {horizon}"
+        )));
     }
     if let Some(short) = series.iter().find(|s| s.y.len() < l) {
         let n = short.y.len();
@@ -248,7 +249,9 @@ pub fn predict(
                 .collect::<Result<_, _>>()?,
             IntervalMethod::Conformal { variant, .. } => {
                 let Some(calibration) = forecaster.calibration(k) else {
-                    return Err(NetworkError::Data("the network was saved without calibration: train it with --validation above 0".into()));
+                    return Err(NetworkError::Data(
+                        "the network was saved without calibration: train it with --validation above 0".into(),
+                    ));
                 };
                 // Pooled scores are in standard deviations: put into units of the series.
                 let unit = if card.channels_are == Channels::Pooled { d } else { 1.0 };
@@ -261,7 +264,12 @@ pub fn predict(
             None => SeriesForecast { mean, quantiles, fallback: None, diagnostics: None },
             Some(why) => {
                 let naive = naive::fit_naive(s.y).map_err(|e| NetworkError::Data(format!("series \"{}\": {e}", s.id)))?;
-                SeriesForecast { mean: naive.predict(horizon).mean, quantiles: Vec::new(), fallback: Some(why), diagnostics: None }
+                SeriesForecast {
+                    mean: naive.predict(horizon).mean,
+                    quantiles: Vec::new(),
+                    fallback: Some(why),
+                    diagnostics: None,
+                }
             }
         });
     }

@@ -1,9 +1,9 @@
 //! A trained network with everything needed to use it: what it was trained on, scales, calibration. One safetensors file.
 
+use super::Network;
 use super::architecture::Architecture;
 use super::learner::Loss;
 use super::windows::{Block, inputs};
-use super::Network;
 use crate::forecast::intervals::Calibration;
 use crate::forecast::time_features::Sampling;
 use crate::nn::Pass;
@@ -179,8 +179,8 @@ impl Forecaster {
 
     /// Reads a file's bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, LoadError> {
-        let (_, metadata) =
-            safetensors::SafeTensors::read_metadata(bytes).map_err(|e| LoadError::NotOurs(format!("no safetensors file: {e}")))?;
+        let (_, metadata) = safetensors::SafeTensors::read_metadata(bytes)
+            .map_err(|e| LoadError::NotOurs(format!("no safetensors file: {e}")))?;
         let header = metadata.metadata().clone().unwrap_or_default();
         let text = header.get("shoal").ok_or_else(|| LoadError::NotOurs("its header has no entry \"shoal\"".into()))?;
         let card: Card = serde_json::from_str(text).map_err(|e| LoadError::NotOurs(format!("its card cannot be read: {e}")))?;

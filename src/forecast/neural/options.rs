@@ -352,13 +352,5 @@ fn linear_defaults(preset: Option<&str>) -> Defaults {
         Some("weather") => (1e-4, 16),
         _ => (0.005, 32),
     };
-    Defaults {
-        epochs: 10,
-        batch_size,
-        learning_rate,
-        patience: 3,
-        schedule: ScheduleKind::Type1,
-        warm_up: 0.2,
-        loss: Loss::Mse,
-    }
+    Defaults { epochs: 10, batch_size, learning_rate, patience: 3, schedule: ScheduleKind::Type1, warm_up: 0.2, loss: Loss::Mse }
 }

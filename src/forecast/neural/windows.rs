@@ -56,7 +56,7 @@ impl Block {
     }
 
     fn marked_rows(&self) -> usize {
-        if self.features == 0 { 0 } else { self.marks.len() / self.features }
+        self.marks.len().checked_div(self.features).unwrap_or(0)
     }
 }
 

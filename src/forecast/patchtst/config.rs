@@ -97,7 +97,9 @@ impl PatchTstConfig {
         }
         if self.patch > self.lookback {
             let (patch, lookback) = (self.patch, self.lookback);
-            return Err(format!("patchtst: patches of {patch} steps do not fit a lookback of {lookback}: raise -L or lower --patch"));
+            return Err(format!(
+                "patchtst: patches of {patch} steps do not fit a lookback of {lookback}: raise -L or lower --patch"
+            ));
         }
         if !self.d_model.is_multiple_of(self.heads) {
             return Err(format!("patchtst: d_model {} cannot be shared out among {} heads", self.d_model, self.heads));

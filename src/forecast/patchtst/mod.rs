@@ -90,7 +90,8 @@ impl PatchTst {
         let position = params.declare("embed.pos", &[p, d], Init::Uniform { bound: POSITION_BOUND }, streams)?;
         let mut layers = Vec::with_capacity(config.layers);
         for i in 0..config.layers {
-            let mut map = |name: &str, out: usize, input: usize| affine(&mut params, &format!("layer{i}.{name}"), out, input, streams);
+            let mut map =
+                |name: &str, out: usize, input: usize| affine(&mut params, &format!("layer{i}.{name}"), out, input, streams);
             let [q, k, v, out] = [map("attn.q", d, d)?, map("attn.k", d, d)?, map("attn.v", d, d)?, map("attn.out", d, d)?];
             let norm1 = norm(&mut params, &format!("layer{i}.norm1"), &config, streams)?;
             let wide = affine(&mut params, &format!("layer{i}.ff.0"), ff, d, streams)?;

@@ -149,9 +149,8 @@ impl TimeMixer {
         let projection = affine("proj".into(), outputs, d)?;
         let mut residual = Vec::new();
         if !config.channel_independent {
-            let keep = (lengths.iter().enumerate())
-                .map(|(i, &t)| affine(format!("out_res{i}"), t, t))
-                .collect::<Result<Vec<_>>>()?;
+            let keep =
+                (lengths.iter().enumerate()).map(|(i, &t)| affine(format!("out_res{i}"), t, t)).collect::<Result<Vec<_>>>()?;
             for (i, (keep, &t)) in keep.into_iter().zip(&lengths).enumerate() {
                 residual.push((keep, affine(format!("regr{i}"), config.horizon, t)?));
             }
@@ -372,9 +371,8 @@ impl Network for TimeMixer {
         }
         for (trend, (i, (keep, regression))) in trends.iter().zip(self.residual.iter().enumerate()) {
             debug_assert!(i < self.heads.len());
-            let affine = |x: &Value, a: &Affine| {
-                ops::linear(x, &pass.param(a.weight), Some(&pass.param(a.bias)), Activation::Identity)
-            };
+            let affine =
+                |x: &Value, a: &Affine| ops::linear(x, &pass.param(a.weight), Some(&pass.param(a.bias)), Activation::Identity);
             let forecast = affine(&affine(trend, keep)?, regression)?;
             // Every output of a channel gets the channel's trend.
             y = ops::add_broadcast(&y, &forecast, b * n, c.outputs, c.horizon)?;

@@ -176,7 +176,7 @@ fn twenty_published_training_steps() {
         };
         let mut net = TimeMixer::new(config, DType::F64, &Streams::new(0)).unwrap();
         fill(net.params_mut());
-        let windows = WindowSet::new(blocks.clone(), &[0..8640], 96, 96, 1);
+        let windows = WindowSet::new(blocks.clone(), std::slice::from_ref(&(0..8640)), 96, 96, 1);
         let gradient_pass = Pass::gradients(net.params());
         let (batch, target) = windows.batch(&(0..32).collect::<Vec<_>>(), DType::F64).unwrap();
         let loss = Loss::Mse.of(&net.forward(&gradient_pass, &batch).unwrap(), &target).unwrap();
@@ -197,7 +197,7 @@ fn twenty_published_training_steps() {
         }
         // One epoch of the steps asked for: windows in file order, 32 a batch.
         let total = case["total_steps"].as_u64().unwrap() as usize;
-        let train_windows = WindowSet::new(blocks.clone(), &[0..8640], 96, 96, 1).truncated(20 * 32);
+        let train_windows = WindowSet::new(blocks.clone(), std::slice::from_ref(&(0..8640)), 96, 96, 1).truncated(20 * 32);
         let mut learner = WindowLearner::new(Box::new(net), train_windows, None, Loss::Mse);
         let schedule = Schedule::one_cycle_over(case["max_lr"].as_f64().unwrap(), 0.2, total as u64);
         let config = TrainConfig {
@@ -272,9 +272,8 @@ fn every_form_gives_finite_gradients_to_every_parameter() {
         form(&mut config);
         let net = TimeMixer::new(config.clone(), DType::F64, &Streams::new(1)).unwrap();
         let wave = |k: usize| (0.7 * k as f64).sin();
-        let tensor = |n: usize, t: usize| {
-            Tensor::from_vec((0..2 * n * t).map(wave).collect::<Vec<_>>(), (2, n, t), &Device::Cpu).unwrap()
-        };
+        let tensor =
+            |n: usize, t: usize| Tensor::from_vec((0..2 * n * t).map(wave).collect::<Vec<_>>(), (2, n, t), &Device::Cpu).unwrap();
         let batch = Batch { x: tensor(3, config.lookback), marks: Some(tensor(3, config.lookback)), future_marks: None };
         let streams = Streams::new(3);
         let pass = Pass::training(net.params(), &streams, 0);

@@ -124,8 +124,8 @@ impl<'a, T: Real> Head<'a, T> {
                 for c in (0..whole_columns).step_by(4) {
                     // Squares of four by four, which compilers turn into shuffles.
                     let rows: [[T; 4]; 4] = std::array::from_fn(|r| from.add(r * self.stride + c).cast::<[T; 4]>().read());
-                    for k in 0..4 {
-                        let column = [rows[0][k], rows[1][k], rows[2][k], rows[3][k]];
+                    let columns: [[T; 4]; 4] = std::array::from_fn(|k| std::array::from_fn(|r| rows[r][k]));
+                    for (k, column) in columns.into_iter().enumerate() {
                         to.add((c + k) * lead + i).cast::<[T; 4]>().write(column);
                     }
                 }

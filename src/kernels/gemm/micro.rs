@@ -49,8 +49,8 @@ impl<T: Real> Job<T> {
     /// Rows `is` and columns `js` of C; they must start at a block of A and at a panel of B.
     pub(super) fn part(&self, is: std::ops::Range<usize>, js: std::ops::Range<usize>) -> Self {
         let block = self.a_block.max(1);
-        debug_assert!(is.start % block == 0 || self.a_step == 0);
-        debug_assert!(js.start % T::LANES == 0);
+        debug_assert!(is.start.is_multiple_of(block) || self.a_step == 0);
+        debug_assert!(js.start.is_multiple_of(T::LANES));
         let a = if self.a_step == 0 { is.start * self.a_row } else { is.start / block * self.a_step };
         Self {
             rows: is.len(),

@@ -26,7 +26,12 @@ impl<T: Real> Mlp<'_, T> {
         let (i, h, o) = (self.first.inputs, self.first.outputs, self.second.outputs);
         assert_eq!(self.second.inputs, h, "{OP}: the hidden widths differ");
         let rows = y.len().checked_div(o).unwrap_or(0);
-        assert!(o == 0 || (rows * o == y.len() && rows * i == x.len()), "{OP}: {} and {} numbers are not rows of {i} and {o}", x.len(), y.len());
+        assert!(
+            o == 0 || (rows * o == y.len() && rows * i == x.len()),
+            "{OP}: {} and {} numbers are not rows of {i} and {o}",
+            x.len(),
+            y.len()
+        );
         Plan::new(rows, 2 * h * (i + o), i + 2 * h + o, partial)
     }
 

@@ -60,9 +60,7 @@ impl Plan {
     /// `data`, `width` numbers a row, cut into chunks.
     fn cut<'a, T>(&self, mut data: &'a mut [T], width: usize) -> Vec<&'a mut [T]> {
         assert_eq!(data.len(), self.rows * width);
-        (0..self.chunks())
-            .map(|i| data.split_off_mut(..self.rows_of(i).len() * width).expect("the lengths add up"))
-            .collect()
+        (0..self.chunks()).map(|i| data.split_off_mut(..self.rows_of(i).len() * width).expect("the lengths add up")).collect()
     }
 
     /// Gives `work` every chunk of `out`.

@@ -23,7 +23,12 @@ impl<T: Real> Linear<'_, T> {
         self.affine.check(OP);
         let (i, o) = (self.affine.inputs, self.affine.outputs);
         let rows = y.len().checked_div(o).unwrap_or(0);
-        assert!(o == 0 || (rows * o == y.len() && rows * i == x.len()), "{OP}: {} and {} numbers are not rows of {i} and {o}", x.len(), y.len());
+        assert!(
+            o == 0 || (rows * o == y.len() && rows * i == x.len()),
+            "{OP}: {} and {} numbers are not rows of {i} and {o}",
+            x.len(),
+            y.len()
+        );
         Plan::new(rows, 2 * i * o, i + o, partial)
     }
 

@@ -60,7 +60,18 @@ impl Problem {
         let width = if two { h } else { o };
         let weights = [numbers(1, width * i), numbers(2, width), numbers(3, o * h), numbers(4, o)];
         let x = numbers(5, rows * i * t);
-        Self { form, activation, rows, sizes, two, biased, x, residual: numbers(6, rows * o * t), dy: numbers(7, rows * o * t), weights }
+        Self {
+            form,
+            activation,
+            rows,
+            sizes,
+            two,
+            biased,
+            x,
+            residual: numbers(6, rows * o * t),
+            dy: numbers(7, rows * o * t),
+            weights,
+        }
     }
 
     fn label(&self) -> String {
@@ -96,8 +107,7 @@ impl Problem {
         let (x, residual, dy) = (cast::<T>(&self.x), cast::<T>(&self.residual), cast::<T>(&self.dy));
         let nan = |n: usize| vec![T::from_f64(f64::NAN); n];
         let first_out = if self.two { h } else { o };
-        let first =
-            Affine { weight: &weights[0], bias: self.biased.then_some(&weights[1][..]), inputs: i, outputs: first_out };
+        let first = Affine { weight: &weights[0], bias: self.biased.then_some(&weights[1][..]), inputs: i, outputs: first_out };
         let second = Affine { weight: &weights[2], bias: self.biased.then_some(&weights[3][..]), inputs: h, outputs: o };
         let mut r: Results<T> =
             [nan(dy.len()), nan(x.len()), nan(weights[0].len()), nan(first_out), nan(weights[2].len()), nan(o)];
@@ -157,7 +167,11 @@ fn check<T: Real>(problem: &Problem, eps: f64) {
         let allowed = 8.0 * eps * (n.max(1.0).sqrt() * inner.sqrt() + inner);
         for (j, (&f, &e)) in found.iter().zip(exact).enumerate() {
             let off = (f.to_f64() - e).abs();
-            assert!(off <= allowed, "{}: result {k} element {j}: {f}, not {e} (off {off:e}, allowed {allowed:e})", problem.label());
+            assert!(
+                off <= allowed,
+                "{}: result {k} element {j}: {f}, not {e} (off {off:e}, allowed {allowed:e})",
+                problem.label()
+            );
         }
     }
 }
@@ -265,9 +279,11 @@ fn a_gradient_does_not_depend_on_which_others_are_wanted() {
 
 #[test]
 fn threads_and_instruction_sets_change_no_bit() {
-    for (form, rows, sizes, two) in
-        [(Form::Last, 4001, [24, 31, 20, 1], false), (Form::Last, 2003, [24, 31, 20, 1], true), (Form::Middle, 203, [16, 24, 16, 25], true)]
-    {
+    for (form, rows, sizes, two) in [
+        (Form::Last, 4001, [24, 31, 20, 1], false),
+        (Form::Last, 2003, [24, 31, 20, 1], true),
+        (Form::Middle, 203, [16, 24, 16, 25], true),
+    ] {
         let problem = Problem::new(form, Activation::Tanh, rows, sizes, two, true);
         let run = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -288,7 +304,9 @@ fn threads_and_instruction_sets_change_no_bit() {
 fn empty_axes_give_biases_and_zeros() {
     for form in [Form::Last, Form::Middle] {
         for two in [false, true] {
-            for (rows, mut sizes) in [(0, [3, 4, 2, 5]), (4, [0, 4, 2, 5]), (4, [3, 4, 0, 5]), (4, [3, 4, 2, 0]), (4, [3, 0, 2, 5])] {
+            for (rows, mut sizes) in
+                [(0, [3, 4, 2, 5]), (4, [0, 4, 2, 5]), (4, [3, 4, 0, 5]), (4, [3, 4, 2, 0]), (4, [3, 0, 2, 5])]
+            {
                 if form == Form::Last {
                     sizes[3] = 1;
                 }
@@ -302,7 +320,13 @@ fn empty_axes_give_biases_and_zeros() {
                     let mut hidden = problem.weights[1][..first].to_vec();
                     hidden.iter_mut().for_each(|v| *v = activate(Activation::Gelu, *v));
                     let y = problem.run::<f64>(EVERYTHING)[0][0];
-                    let exact = if two { problem.weights[3][0] + problem.residual[0] + (0..h).map(|k| problem.weights[2][k] * hidden[k]).sum::<f64>() } else { hidden[0] };
+                    let exact = if two {
+                        problem.weights[3][0]
+                            + problem.residual[0]
+                            + (0..h).map(|k| problem.weights[2][k] * hidden[k]).sum::<f64>()
+                    } else {
+                        hidden[0]
+                    };
                     // A handful of roundings of numbers below 4.
                     assert!((y - exact).abs() < 1e-14);
                 }

@@ -88,7 +88,7 @@ impl Random {
         }
         while columns[0].len() < 4096 {
             // Half of them of middling size, where sums and products round instead of vanishing.
-            let middling = self.next() % 2 == 0;
+            let middling = self.next().is_multiple_of(2);
             for column in &mut columns {
                 let bits = self.next();
                 column.push(if middling { T::from_f64((bits as i64 as f64) * 2f64.powi(-60)) } else { T::from_random(bits) });

@@ -41,7 +41,9 @@ struct Shape {
 
 impl Shape {
     fn of(op: &str, q: &Value, k: &Value, v: &Value, heads: usize) -> Result<Self> {
-        let [batch, queries, row] = *q.dims() else { bail!("{op}: q must be (batch, queries, heads · width), got shape {:?}", q.dims()) };
+        let [batch, queries, row] = *q.dims() else {
+            bail!("{op}: q must be (batch, queries, heads · width), got shape {:?}", q.dims())
+        };
         let fits = matches!(*k.dims(), [b, _, r] if (b, r) == (batch, row)) && k.dims() == v.dims();
         if !fits {
             bail!("{op}: k and v must be ({batch}, keys, {row}) to q's {:?}, got {:?} and {:?}", q.dims(), k.dims(), v.dims());
@@ -65,7 +67,15 @@ impl Shape {
 /// 1/√width. With `causal`, query i sees keys 0..=i. A query that sees nothing gives zeros.
 ///
 /// The matrix of weights is never stored. Cost and source: see [`Attention`].
-pub fn attention(q: &Value, k: &Value, v: &Value, heads: usize, scale: f64, mask: Option<&Tensor>, causal: bool) -> Result<Value> {
+pub fn attention(
+    q: &Value,
+    k: &Value,
+    v: &Value,
+    heads: usize,
+    scale: f64,
+    mask: Option<&Tensor>,
+    causal: bool,
+) -> Result<Value> {
     const OP: &str = "attention";
     let shape = Shape::of(OP, q, k, v, heads)?;
     if let Some(mask) = mask
@@ -159,7 +169,6 @@ pub fn residual_attention(pairs: &[(&Value, &Value)], v: &Value, heads: usize, s
     })
 }
 
-
 /// Rows of (heads · width) laid side by side, head by head: (heads · count · width).
 #[derive(Clone, Copy)]
 struct Side {
@@ -208,5 +217,112 @@ impl Side {
             });
         }
         part
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::norm::tests::{check_gradients, flat, wave};
+    use super::*;
+    use crate::nn::ops;
+    use candle_core::{DType, Device};
+
+    #[test]
+    fn softmax_differentiates() {
+        for width in [1, 4, 21] {
+            check_gradients(&[wave(&[2, 3, width], 0.3)], |v| softmax(&v[0]).unwrap());
+        }
+    }
+
+    #[test]
+    fn attention_differentiates() {
+        let inputs = [wave(&[2, 5, 6], 0.3), wave(&[2, 4, 6], 0.8), wave(&[2, 4, 6], 1.7)];
+        let mask = wave(&[5, 4], 0.6);
+        for (heads, mask, causal) in [(1, None, false), (2, Some(&mask), false), (3, None, true)] {
+            check_gradients(&inputs, |v| attention(&v[0], &v[1], &v[2], heads, 0.7, mask, causal).unwrap());
+        }
+    }
+
+    /// Attention written with the scores in full: q, k, v (batch, rows, heads · width).
+    fn with_scores(pairs: &[(Tensor, Tensor)], v: &Tensor, heads: usize, scale: f64) -> Tensor {
+        let split = |t: &Tensor| {
+            let (b, n, row) = t.dims3().unwrap();
+            t.reshape((b, n, heads, row / heads)).unwrap().transpose(1, 2).unwrap().contiguous().unwrap()
+        };
+        let scores = pairs.iter().map(|(q, k)| split(q).matmul(&split(k).t().unwrap().contiguous().unwrap()).unwrap());
+        let scores = (scores.reduce(|a, b| (a + b).unwrap()).unwrap() * scale).unwrap();
+        let weights = softmax(&scores.into()).unwrap();
+        let y = weights.tensor().matmul(&split(v)).unwrap().transpose(1, 2).unwrap();
+        y.flatten_from(2).unwrap()
+    }
+
+    #[test]
+    fn adding_scores_and_longer_rows_are_the_same() {
+        let v = wave(&[3, 7, 12], 2.2);
+        for count in 1..=4 {
+            let pairs: Vec<(Tensor, Tensor)> =
+                (0..count).map(|i| (wave(&[3, 5, 12], i as f64), wave(&[3, 7, 12], 0.5 + 3.0 * i as f64))).collect();
+            for heads in [1, 3, 12] {
+                let values: Vec<(Value, Value)> = pairs.iter().map(|(q, k)| (q.clone().into(), k.clone().into())).collect();
+                let lent: Vec<(&Value, &Value)> = values.iter().map(|(q, k)| (q, k)).collect();
+                let got = residual_attention(&lent, &v.clone().into(), heads, 0.4).unwrap();
+                let want = with_scores(&pairs, &v, heads, 0.4);
+                assert_eq!(got.dims(), want.dims());
+                // Sums of at most 48 products of numbers near 1, in another order, through one exponential.
+                for (a, b) in flat(got.tensor()).iter().zip(flat(&want)) {
+                    assert!((a - b).abs() < 1e-13, "{count} pairs, {heads} heads: {a} instead of {b}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn residual_attention_differentiates() {
+        let mut inputs: Vec<Tensor> = (0..3).map(|i| wave(&[2, 3, 4], i as f64)).collect();
+        inputs.extend((0..3).map(|i| wave(&[2, 5, 4], 0.4 - i as f64)));
+        inputs.push(wave(&[2, 5, 4], 0.9));
+        check_gradients(&inputs, |v| {
+            let pairs: Vec<(&Value, &Value)> = (0..3).map(|i| (&v[i], &v[3 + i])).collect();
+            residual_attention(&pairs, &v[6], 2, 0.6).unwrap()
+        });
+    }
+
+    #[test]
+    fn many_keys_need_the_output_in_the_backward_pass() {
+        // More keys than the kernel takes in one block; a few elements of each gradient against central differences would not show
+        // a wrong layout everywhere, so the gradients are compared with those of plain attention over joined rows.
+        let (n, w) = (150, 4);
+        let inputs: Vec<Tensor> = (0..5).map(|i| wave(&[1, n, w], i as f64)).collect();
+        let tape = crate::nn::tape::Tape::new();
+        let leaves: Vec<Value> = inputs.iter().map(|t| tape.leaf(t)).collect();
+        let y = residual_attention(&[(&leaves[0], &leaves[2]), (&leaves[1], &leaves[3])], &leaves[4], 1, 0.5).unwrap();
+        let gradients = tape.backward(&ops::mul(&y, &y).unwrap()).unwrap();
+        let plain = crate::nn::tape::Tape::new();
+        let again: Vec<Value> = inputs.iter().map(|t| plain.leaf(t)).collect();
+        let q = ops::cat(&[&again[0], &again[1]], 2).unwrap();
+        let k = ops::cat(&[&again[2], &again[3]], 2).unwrap();
+        let v = ops::cat(&[&again[4], &Value::from(inputs[4].zeros_like().unwrap())], 2).unwrap();
+        let y = ops::narrow(&attention(&q, &k, &v, 1, 0.5, None, false).unwrap(), 2, 0, w).unwrap();
+        let want = plain.backward(&ops::mul(&y, &y).unwrap()).unwrap();
+        for (a, b) in leaves.iter().zip(&again) {
+            assert_eq!(flat(gradients.of(a).unwrap()), flat(want.of(b).unwrap()));
+        }
+    }
+
+    #[test]
+    fn shapes_that_do_not_fit_are_explained() {
+        let v = |dims: &[usize]| Value::from(wave(dims, 0.0));
+        let text = |r: Result<Value>| r.err().expect("must fail").to_string();
+        let q = v(&[2, 3, 4]);
+        assert!(text(softmax(&v(&[]))).contains("softmax"));
+        assert!(text(attention(&v(&[3, 4]), &q, &q, 1, 1.0, None, false)).contains("attention: q must be"));
+        assert!(text(attention(&q, &v(&[2, 3, 5]), &q, 1, 1.0, None, false)).contains("k and v must be (2, keys, 4)"));
+        assert!(text(attention(&q, &q, &q, 3, 1.0, None, false)).contains("3 equal heads"));
+        assert!(text(attention(&q, &q, &q, 0, 1.0, None, false)).contains("0 equal heads"));
+        let mask = Tensor::zeros((3, 2), DType::F64, &Device::Cpu).unwrap();
+        assert!(text(attention(&q, &q, &q, 1, 1.0, Some(&mask), false)).contains("mask must be (3, 3)"));
+        assert!(text(residual_attention(&[], &q, 1, 1.0)).contains("got none"));
+        let other = v(&[2, 2, 4]);
+        assert!(text(residual_attention(&[(&q, &q), (&other, &q)], &q, 1, 1.0)).contains("pairs differ"));
     }
 }

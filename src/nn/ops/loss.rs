@@ -109,7 +109,10 @@ pub fn pinball(prediction: &Value, target: &Tensor, quantiles: &[f64]) -> Result
 pub fn cross_entropy(logits: &Value, targets: &[u32], smoothing: f64) -> Result<Value> {
     let (rows, classes) = logits.tensor().dims2()?;
     if rows != targets.len() || !(0.0..1.0).contains(&smoothing) {
-        bail!("cross_entropy: {rows} rows of logits, {} targets, smoothing {smoothing} (expected 0 <= smoothing < 1)", targets.len());
+        bail!(
+            "cross_entropy: {rows} rows of logits, {} targets, smoothing {smoothing} (expected 0 <= smoothing < 1)",
+            targets.len()
+        );
     }
     by_float!("cross_entropy", logits.tensor(), T => {
         let options = CrossEntropy { smoothing, ..CrossEntropy::default() };

@@ -27,7 +27,10 @@ fn checked(op: &str, x: &Value, residual: Option<&Value>, dims: &[usize]) -> Res
     let Some(residual) = residual else { return Ok(None) };
     if residual.dims() != dims || residual.tensor().dtype() != x.tensor().dtype() {
         let (shape, dtype) = (residual.dims(), residual.tensor().dtype());
-        bail!("{op}: the residual must have the result's shape {dims:?} and type {:?}, got {shape:?} {dtype:?}", x.tensor().dtype());
+        bail!(
+            "{op}: the residual must have the result's shape {dims:?} and type {:?}, got {shape:?} {dtype:?}",
+            x.tensor().dtype()
+        );
     }
     Ok(Some(residual.tensor().contiguous()?))
 }
@@ -170,7 +173,8 @@ mod tests {
         let tape = Tape::new();
         let dims = |width: usize| if middle { vec![3, width, 5] } else { vec![2, 7, width] };
         let (x, onto) = (leaf(&tape, &dims(4), 0.1), leaf(&tape, &dims(3), 0.2));
-        let (w1, b1, w2, b2) = (leaf(&tape, &[6, 4], 0.3), leaf(&tape, &[6], 0.4), leaf(&tape, &[3, 6], 0.5), leaf(&tape, &[3], 0.6));
+        let (w1, b1, w2, b2) =
+            (leaf(&tape, &[6, 4], 0.3), leaf(&tape, &[6], 0.4), leaf(&tape, &[3, 6], 0.5), leaf(&tape, &[3], 0.6));
         let (c1, c2) = (biased[0].then_some(&b1), biased[1].then_some(&b2));
         let onto = residual.then_some(&onto);
         let act = Activation::Silu;

@@ -1,13 +1,11 @@
 //! Normalisation: by row, by column, and of each series over time with the way back.
 
 use crate::by_float;
-use crate::kernels::norm::{
-    Affine, BatchMoments, BatchNorm, Centre, InstanceMoments, InstanceNorm, LayerNorm, Layout, RmsNorm,
-};
+use crate::kernels::norm::{Affine, BatchMoments, BatchNorm, Centre, InstanceMoments, InstanceNorm, LayerNorm, Layout, RmsNorm};
+use crate::nn::ParamId;
 use crate::nn::pass::Pass;
 use crate::nn::storage::{Element, numbers, output, tensor};
 use crate::nn::tape::{Value, record};
-use crate::nn::ParamId;
 use candle_core::{Result, Tensor, bail};
 
 /// The running averages of a batch norm.
@@ -298,4 +296,182 @@ fn record_affine(
         let wanted = Wanted { x: inputs.wanted(0), affine: affine.map(|_| [inputs.wanted(1), inputs.wanted(2)]) };
         move |g: Tensor| backward(wanted, g)
     })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::nn::init::Init;
+    use crate::nn::tape::Tape;
+    use crate::nn::{Params, ops};
+    use crate::run::seed::Streams;
+    use candle_core::{DType, Device};
+
+    pub(in crate::nn::ops) fn wave(dims: &[usize], phase: f64) -> Tensor {
+        let count: usize = dims.iter().product();
+        let values: Vec<f64> = (0..count).map(|k| (1.3 * k as f64 + phase).sin() + 0.2 * (0.31 * k as f64).cos()).collect();
+        Tensor::from_vec(values, dims, &Device::Cpu).unwrap()
+    }
+
+    pub(in crate::nn::ops) fn flat(t: &Tensor) -> Vec<f64> {
+        t.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1().unwrap()
+    }
+
+    /// Compares the gradients of Σ cos(0.37 k) · f(inputs)[k] with central differences, for every element of every input.
+    ///
+    /// A step of 1e-5 leaves an error of about 1e-10 from the third derivative and 1e-10 from rounding; 1e-7 has room for both.
+    pub(in crate::nn::ops) fn check_gradients(inputs: &[Tensor], f: impl Fn(&[Value]) -> Value) {
+        let score = |y: &Value| {
+            let count = y.tensor().elem_count();
+            let weights: Vec<f64> = (0..count).map(|k| (0.37 * k as f64).cos()).collect();
+            let weights = Tensor::from_vec(weights, y.dims(), &Device::Cpu).unwrap();
+            ops::sum_all(&ops::mul(y, &weights.into()).unwrap()).unwrap()
+        };
+        let at = |tensors: &[Tensor]| {
+            let constants: Vec<Value> = tensors.iter().map(Value::constant).collect();
+            score(&f(&constants)).tensor().to_scalar::<f64>().unwrap()
+        };
+        let tape = Tape::new();
+        let leaves: Vec<Value> = inputs.iter().map(|t| tape.leaf(t)).collect();
+        let gradients = tape.backward(&score(&f(&leaves))).unwrap();
+        for (i, (leaf, input)) in leaves.iter().zip(inputs).enumerate() {
+            let gradient = gradients.of(leaf).unwrap_or_else(|| panic!("input {i} has no gradient"));
+            assert_eq!(gradient.dims(), input.dims());
+            let (got, values) = (flat(gradient), flat(input));
+            for (k, got) in got.iter().enumerate() {
+                let moved = |step: f64| {
+                    let mut values = values.clone();
+                    values[k] += step;
+                    let mut tensors = inputs.to_vec();
+                    tensors[i] = Tensor::from_vec(values, input.dims(), &Device::Cpu).unwrap();
+                    at(&tensors)
+                };
+                let want = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+                assert!((got - want).abs() < 1e-7 * (1.0 + want.abs()), "input {i}, element {k}: {got} instead of {want}");
+            }
+        }
+    }
+
+    #[test]
+    fn row_norms_differentiate() {
+        for width in [1, 5, 19] {
+            let inputs = [wave(&[2, 3, width], 0.1), wave(&[width], 0.7), wave(&[width], 1.9)];
+            check_gradients(&inputs, |v| layer_norm(&v[0], &v[1], &v[2], 1e-2).unwrap());
+            check_gradients(&inputs[..2], |v| rms_norm(&v[0], &v[1], 1e-2).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_transposed_input_is_read_as_it_is_seen() {
+        let x = wave(&[4, 3], 0.3).t().unwrap();
+        let (w, b) = (wave(&[4], 0.5), wave(&[4], 0.6));
+        let run = |x: &Tensor| flat(layer_norm(&x.clone().into(), &w.clone().into(), &b.clone().into(), 1e-5).unwrap().tensor());
+        assert_eq!(run(&x), run(&x.contiguous().unwrap()));
+    }
+
+    fn running(params: &mut Params, width: usize) -> Running {
+        let streams = Streams::new(5);
+        params.declare("unrelated", &[1], Init::Constant(0.0), &streams).unwrap();
+        let mean = params.declare_buffer("mean", &[width], 0.25).unwrap();
+        let variance = params.declare_buffer("variance", &[width], 2.0).unwrap();
+        Running { mean, variance, momentum: 0.1 }
+    }
+
+    #[test]
+    fn batch_norm_differentiates_in_both_modes() {
+        let mut params = Params::new(DType::F64, &Device::Cpu);
+        let running = running(&mut params, 3);
+        let inputs = [wave(&[2, 4, 3], 0.2), wave(&[3], 0.7), wave(&[3], 1.9)];
+        let streams = Streams::new(1);
+        for pass in [Pass::training(&params, &streams, 0), Pass::gradients(&params)] {
+            check_gradients(&inputs, |v| batch_norm(&pass, &v[0], &v[1], &v[2], running, 1e-2).unwrap());
+        }
+    }
+
+    #[test]
+    fn batch_norm_keeps_running_averages() {
+        let mut params = Params::new(DType::F64, &Device::Cpu);
+        let running = running(&mut params, 2);
+        let x: Value = Tensor::new(&[[1.0f64, 10.0], [3.0, 14.0]], &Device::Cpu).unwrap().into();
+        let (w, b): (Value, Value) = (wave(&[2], 0.0).ones_like().unwrap().into(), wave(&[2], 0.0).zeros_like().unwrap().into());
+        let streams = Streams::new(1);
+        let pass = Pass::training(&params, &streams, 0);
+        let y = flat(batch_norm(&pass, &x, &w, &b, running, 0.0).unwrap().tensor());
+        assert_eq!(y, [-1.0, -1.0, 1.0, 1.0]);
+        let updates = pass.take_updates();
+        assert_eq!((updates[0].0, updates[1].0), (running.mean, running.variance));
+        // 0.9 · 0.25 + 0.1 · mean; unbiased variances of the columns are 2 and 8.
+        for (got, want) in flat(&updates[0].1).iter().zip([0.425, 1.425]) {
+            assert!((got - want).abs() < 1e-15);
+        }
+        for (got, want) in flat(&updates[1].1).iter().zip([2.0, 2.6]) {
+            assert!((got - want).abs() < 1e-15);
+        }
+        let settled = Pass::inference(&params);
+        let y = flat(batch_norm(&settled, &x, &w, &b, running, 0.0).unwrap().tensor());
+        assert!((y[1] - 9.75 / 2f64.sqrt()).abs() < 1e-14 && settled.take_updates().is_empty());
+    }
+
+    #[test]
+    fn instance_norm_and_back_is_the_identity() {
+        let x: Value = wave(&[2, 3, 7], 0.4).into();
+        let (gain, shift): (Value, Value) = (wave(&[3], 2.0).into(), wave(&[3], 1.0).into());
+        for affine in [None, Some((&gain, &shift))] {
+            for last in [false, true] {
+                let (y, statistics) = instance_norm(&x, affine, 1e-5, last).unwrap();
+                let back = instance_denorm(&y, &statistics, affine).unwrap();
+                // A gain near 0.7 is met by gain + 1e-10: relative error 1e-10.
+                for (a, b) in flat(back.tensor()).iter().zip(flat(x.tensor())) {
+                    assert!((a - b).abs() < 1e-9);
+                }
+                let (series, centre) = (flat(x.tensor()), flat(&statistics.centre));
+                let want = if last { series[6] } else { series[..7].iter().sum::<f64>() / 7.0 };
+                assert!((centre[0] - want).abs() < 1e-14);
+            }
+        }
+    }
+
+    #[test]
+    fn instance_norm_differentiates_with_fixed_statistics() {
+        let x = wave(&[2, 3, 5], 0.4);
+        let (gain, shift) = (wave(&[3], 2.0), wave(&[3], 1.0));
+        let constant = Value::constant(&x);
+        for last in [false, true] {
+            check_gradients(&[gain.clone(), shift.clone()], |v| {
+                instance_norm(&constant, Some((&v[0], &v[1])), 1e-3, last).unwrap().0
+            });
+            let (_, statistics) = instance_norm(&constant, None, 1e-3, last).unwrap();
+            check_gradients(&[wave(&[2, 3, 4], 0.9), gain.clone(), shift.clone()], |v| {
+                instance_denorm(&v[0], &statistics, Some((&v[1], &v[2]))).unwrap()
+            });
+            check_gradients(&[wave(&[2, 3, 4], 0.9)], |v| instance_denorm(&v[0], &statistics, None).unwrap());
+            // The statistics are constants, so the slope of the input is gain / std.
+            let tape = Tape::new();
+            let leaf = tape.leaf(&x);
+            let y = instance_norm(&leaf, Some((&gain.clone().into(), &shift.clone().into())), 1e-3, last).unwrap().0;
+            let slopes = flat(tape.backward(&y).unwrap().of(&leaf).unwrap());
+            let (gains, std) = (flat(&gain), flat(&statistics.std));
+            for (k, slope) in slopes.iter().enumerate() {
+                assert!((slope - gains[k / 5 % 3] / std[k / 5]).abs() < 1e-13);
+            }
+        }
+    }
+
+    #[test]
+    fn shapes_that_do_not_fit_are_explained() {
+        let v = |dims: &[usize]| Value::from(wave(dims, 0.0));
+        let text = |r: Result<Value>| r.err().expect("must fail").to_string();
+        assert!(text(layer_norm(&v(&[2, 3]), &v(&[4]), &v(&[3]), 1e-5)).contains("layer_norm: rows of 3 (shape [2, 3])"));
+        assert!(text(rms_norm(&v(&[]), &v(&[1]), 1e-5)).contains("rms_norm"));
+        let norm = |x: &Value, p: &Value| instance_norm(x, Some((p, p)), 1e-5, false).map(|(y, _)| y);
+        assert!(text(norm(&v(&[2, 3]), &v(&[3]))).contains("instance_norm: takes (batch, channels, time)"));
+        assert!(text(norm(&v(&[2, 3, 4]), &v(&[4]))).contains("3 channels"));
+        assert!(text(norm(&v(&[2, 3, 0]), &v(&[3]))).contains("one step or more"));
+        let (_, statistics) = instance_norm(&v(&[2, 3, 4]), None, 1e-5, false).unwrap();
+        assert!(text(instance_denorm(&v(&[2, 2, 4]), &statistics, None)).contains("does not fit statistics of shape [2, 3]"));
+        let single = Value::from(wave(&[3], 0.0).to_dtype(DType::F32).unwrap());
+        assert!(text(layer_norm(&v(&[2, 3]), &single, &single, 1e-5)).contains("expected F64"));
+        let half = Value::from(wave(&[2, 3], 0.0).to_dtype(DType::F16).unwrap());
+        assert!(text(rms_norm(&half, &single, 1e-5)).contains("f32 and f64"));
+    }
 }

@@ -95,11 +95,7 @@ pub fn permute(a: &Value, axes: &[usize]) -> Result<Value> {
 pub fn narrow(a: &Value, axis: usize, start: usize, len: usize) -> Result<Value> {
     let y = a.tensor().narrow(axis, start, len)?.contiguous()?;
     let full = a.dims().get(axis).copied().unwrap_or(0);
-    Ok(record(&[a], y, |_| {
-        move |g: Tensor| {
-            Ok(vec![Some(g.pad_with_zeros(axis, start, full - start - len)?.contiguous()?)])
-        }
-    }))
+    Ok(record(&[a], y, |_| move |g: Tensor| Ok(vec![Some(g.pad_with_zeros(axis, start, full - start - len)?.contiguous()?)])))
 }
 
 /// Joined along `axis`.

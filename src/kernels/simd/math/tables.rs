@@ -67,7 +67,7 @@ impl Tables for f32 {
 impl Tables for f64 {
     const SMALLEST_NORMAL: f64 = f64::MIN_POSITIVE;
     const LIFT: (f64, f64) = (18014398509481984.0, 54.0);
-    const LN_2: (f64, f64) = (std::f64::consts::LN_2, 2.319046813846299558e-17);
+    const LN_2: (f64, f64) = (std::f64::consts::LN_2, 2.3190468138462996e-17);
     const EXP_RANGE: (f64, f64) = (-746.0, 710.0);
     // Error of exp: 2^-63.5.
     const EXP: &'static [f64] = &[

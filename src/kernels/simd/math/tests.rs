@@ -24,7 +24,7 @@ impl Random {
         let mut x = Vec::new();
         while x.len() < SAMPLES {
             let even = low + (high - low) * self.unit();
-            let end = if self.next() % 2 == 0 { low } else { high };
+            let end = if self.next().is_multiple_of(2) { low } else { high };
             let spread = end * (-40.0 * self.unit()).exp2();
             x.extend([even, spread].into_iter().map(T::from_f64).filter(|x| (low..=high).contains(&x.to_f64())));
         }
@@ -67,10 +67,16 @@ fn check<T: Ulp>(name: &str, f: impl Fn(&mut [T]), exact: fn(Double) -> Double, 
 
 /// One output of a function with two.
 fn first<T: Real>(f: fn(&[T], &mut [T], &mut [T])) -> impl Fn(&mut [T]) {
-    move |x| f(&x.to_vec(), x, &mut vec![T::ZERO; x.len()])
+    move |x| {
+        let input = x.to_vec();
+        f(&input, x, &mut vec![T::ZERO; input.len()]);
+    }
 }
 fn second<T: Real>(f: fn(&[T], &mut [T], &mut [T])) -> impl Fn(&mut [T]) {
-    move |x| f(&x.to_vec(), &mut vec![T::ZERO; x.len()], x)
+    move |x| {
+        let input = x.to_vec();
+        f(&input, &mut vec![T::ZERO; input.len()], x);
+    }
 }
 
 /// The bounds are the worst error seen in the sweep over all `f32` (see the table of the module), or in a million samples for

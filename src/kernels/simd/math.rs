@@ -2,7 +2,7 @@
 //!
 //! Every function is generic over the float `T` and its vector `V`, has no branches and no tables, and is meant to be called inside
 //! a [`Kernel`](super::Kernel): `math::exp::<T, V>(v)`. The `*_in_place` functions and the two-output forms work on slices and
-//! choose the instruction set themselves. As they only use the operations of [`Lanes`](super::Lanes), they give the same bits on
+//! choose the instruction set themselves. As they only use the operations of [`Lanes`], they give the same bits on
 //! every instruction set.
 //!
 //! Errors are counted in ulp, units in the last place of the exact result. The bounds of the `f32` forms come from a sweep over

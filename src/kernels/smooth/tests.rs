@@ -164,8 +164,7 @@ fn pools() {
 #[test]
 fn strongest_frequencies_of_the_worked_series() {
     let tau = std::f64::consts::TAU;
-    let x: Vec<f64> =
-        (0..12).map(f64::from).map(|t| 0.5 * t + 2.0 * (tau * t / 6.0).sin() + (tau * t / 3.0).cos()).collect();
+    let x: Vec<f64> = (0..12).map(f64::from).map(|t| 0.5 * t + 2.0 * (tau * t / 6.0).sin() + (tau * t / 3.0).cos()).collect();
     let plan = DftDecomposition::new(12, 2);
     let (mut season, mut trend, mut bins) = (vec![0.0; 12], vec![0.0; 12], vec![0; 2]);
     plan.forward(&x, &mut season, &mut trend, &mut bins);

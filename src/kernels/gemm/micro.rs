@@ -1,6 +1,6 @@
 //! The register tile: up to 12 rows by up to two virtual vectors of C, kept in registers over the whole of k.
 
-use crate::kernels::simd::{Kernel, Lanes, Real};
+use crate::kernels::simd::{Kernel, Lanes, Real, dispatch};
 
 /// Where the sums of a tile start.
 #[derive(Clone, Copy)]
@@ -121,7 +121,7 @@ impl<T: Real> Kernel<T> for Rows {
 
 /// Rows of a tile with the active instruction set: the right height for blocks of a packed A.
 pub(super) fn tile_rows<T: Real>() -> usize {
-    T::dispatch(Rows)
+    dispatch::<T, _>(Rows)
 }
 
 /// Computes the job on this thread with the active instruction set.
@@ -132,7 +132,7 @@ pub(super) fn tile_rows<T: Real>() -> usize {
 /// # Safety
 /// A and B must be readable over the job's shape, C writable and apart from both, the start vector readable.
 pub(super) unsafe fn run<T: Real>(job: Job<T>) {
-    T::dispatch(Run(job));
+    dispatch::<T, _>(Run(job));
 }
 
 /// # Safety

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::micro::{self, Init, Job};
 use super::*;
-use crate::kernels::simd::{Real, available, with_isa};
+use crate::kernels::simd::{Real, available, dispatch, with_isa};
 
 /// Numbers in [-1, 1) from a counter (splitmix64); no two runs differ.
 fn numbers<T: Real>(seed: u64, len: usize) -> Vec<T> {
@@ -232,7 +232,7 @@ fn the_wide_tile_of_a_large_register_file_gives_the_same_bits() {
                     c: c.as_mut_ptr(),
                     ldc: n,
                 };
-                f32::dispatch(Wide(job));
+                dispatch::<f32, _>(Wide(job));
                 assert_eq!(bits(&c), bits(&want), "{m}x{n} padded {padded}");
             }
         }

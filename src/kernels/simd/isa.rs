@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::sync::OnceLock;
 
-use super::{Kernel, Real, scalar};
+use super::{Real, scalar};
 
 /// An instruction set that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,10 +85,17 @@ fn detected(isa: Isa) -> bool {
     }
 }
 
-/// `Real` for one float type: the arithmetic of the standard library, and a dispatch into functions that carry the features.
+/// `Real` for one float type: the arithmetic of the standard library, and the vector type of each instruction set.
 macro_rules! real {
     ($float:ident, $lanes:literal, $scalar:ty, $avx2:ident, $avx512:ident, $neon:ident) => {
         impl Real for $float {
+            type Array = $scalar;
+            #[cfg(target_arch = "x86_64")]
+            type Avx2 = super::avx2::$avx2;
+            #[cfg(target_arch = "x86_64")]
+            type Avx512 = super::avx512::$avx512;
+            #[cfg(target_arch = "aarch64")]
+            type Neon = super::neon::$neon;
             const LANES: usize = $lanes;
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -111,36 +118,6 @@ macro_rules! real {
             #[inline(always)]
             fn is_finite(self) -> bool {
                 <$float>::is_finite(self)
-            }
-            #[inline]
-            fn dispatch<K: Kernel<Self>>(kernel: K) -> K::Output {
-                #[cfg(target_arch = "x86_64")]
-                #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
-                fn with_avx512<K: Kernel<$float>>(kernel: K) -> K::Output {
-                    kernel.run::<super::avx512::$avx512>()
-                }
-                #[cfg(target_arch = "x86_64")]
-                #[target_feature(enable = "avx2,fma")]
-                fn with_avx2<K: Kernel<$float>>(kernel: K) -> K::Output {
-                    kernel.run::<super::avx2::$avx2>()
-                }
-                #[cfg(target_arch = "aarch64")]
-                #[target_feature(enable = "neon")]
-                fn with_neon<K: Kernel<$float>>(kernel: K) -> K::Output {
-                    kernel.run::<super::neon::$neon>()
-                }
-                match active() {
-                    // SAFETY: `active` only names instruction sets that were detected on this machine.
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx512 => unsafe { with_avx512(kernel) },
-                    // SAFETY: as above.
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx2 => unsafe { with_avx2(kernel) },
-                    // SAFETY: as above.
-                    #[cfg(target_arch = "aarch64")]
-                    Isa::Neon => unsafe { with_neon(kernel) },
-                    _ => kernel.run::<$scalar>(),
-                }
             }
         }
     };

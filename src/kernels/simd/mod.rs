@@ -57,6 +57,14 @@ pub trait Real:
     + std::iter::Sum
     + math::Tables
 {
+    /// The virtual vector in plain Rust.
+    type Array: Lanes<Self>;
+    #[cfg(target_arch = "x86_64")]
+    type Avx2: Lanes<Self>;
+    #[cfg(target_arch = "x86_64")]
+    type Avx512: Lanes<Self>;
+    #[cfg(target_arch = "aarch64")]
+    type Neon: Lanes<Self>;
     /// Lanes of the virtual vector: 16 or 8.
     const LANES: usize;
     const ZERO: Self;
@@ -67,20 +75,65 @@ pub trait Real:
     fn fma(self, b: Self, c: Self) -> Self;
     fn sqrt(self) -> Self;
     fn is_finite(self) -> bool;
-    /// Runs a kernel with the active instruction set; see [`dispatch`].
-    fn dispatch<K: Kernel<Self>>(kernel: K) -> K::Output;
 }
 
 /// A computation generic over the vector type. `run` and everything it calls with `V` must be `#[inline(always)]`: only then
 /// is it compiled with the features of the instruction set.
-pub trait Kernel<T: Real> {
+///
+/// The compiled forms are methods of the kernel, and not functions beside [`dispatch`], so that the compiler puts them where the kernel
+/// is: each module is optimised by itself, in parallel, and a change in one leaves the others as they were.
+pub trait Kernel<T: Real>: Sized {
     type Output;
     fn run<V: Lanes<T>>(self) -> Self::Output;
+
+    /// `run` in plain Rust. Call [`dispatch`] instead.
+    fn with_array(self) -> Self::Output {
+        self.run::<T::Array>()
+    }
+    /// `run` for AVX2. Call [`dispatch`] instead.
+    ///
+    /// # Safety
+    /// The machine must have AVX2 and FMA.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn with_avx2(self) -> Self::Output {
+        self.run::<T::Avx2>()
+    }
+    /// `run` for AVX-512. Call [`dispatch`] instead.
+    ///
+    /// # Safety
+    /// The machine must have AVX-512 F, DQ, BW and VL, AVX2 and FMA.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
+    unsafe fn with_avx512(self) -> Self::Output {
+        self.run::<T::Avx512>()
+    }
+    /// `run` for NEON. Call [`dispatch`] instead.
+    ///
+    /// # Safety
+    /// The machine must have NEON.
+    #[cfg(target_arch = "aarch64")]
+    #[target_feature(enable = "neon")]
+    unsafe fn with_neon(self) -> Self::Output {
+        self.run::<T::Neon>()
+    }
 }
 
 /// Runs a kernel with the best instruction set of this machine (or the one forced by [`with_isa`]).
+#[inline]
 pub fn dispatch<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
-    T::dispatch(kernel)
+    match active() {
+        // SAFETY: `active` only names instruction sets that were detected on this machine.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => unsafe { kernel.with_avx512() },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => unsafe { kernel.with_avx2() },
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => unsafe { kernel.with_neon() },
+        _ => kernel.with_array(),
+    }
 }
 
 /// A virtual vector of `N` numbers; all operations are lane-wise unless said otherwise.

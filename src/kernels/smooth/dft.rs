@@ -1,6 +1,6 @@
 //! Season and trend by the strongest frequencies.
 
-use crate::kernels::elementwise::chunks;
+use crate::kernels::elementwise::{chunks, edge};
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch};
 use rayon::prelude::*;
 
@@ -21,11 +21,13 @@ pub struct DftDecomposition<T> {
     /// Bins 1 … time/2, and their number rounded up to whole vectors.
     bins: usize,
     stride: usize,
+    /// `time` rounded up to whole vectors.
+    row: usize,
     /// (pairs, stride): cos and sin of 2π f t / time for bin f = column + 1 and step t = row + 1. Steps t and time − t share a row:
     /// their cosines are equal and their sines opposite.
     cos_by_step: Vec<T>,
     sin_by_step: Vec<T>,
-    /// (bins, time): the same by bin, over all steps.
+    /// (bins, time rounded up to whole vectors): the same by bin, over all steps.
     cos_by_bin: Vec<T>,
     sin_by_bin: Vec<T>,
 }
@@ -38,6 +40,7 @@ impl<T: Real> DftDecomposition<T> {
     pub fn new(time: usize, top_k: usize) -> Self {
         let bins = time / 2;
         let stride = bins.next_multiple_of(T::LANES);
+        let row = time.next_multiple_of(T::LANES);
         let turn: Vec<(T, T)> = (0..time).map(|i| cos_sin(i, time)).map(|(c, s)| (T::from_f64(c), T::from_f64(s))).collect();
         let pairs = time.saturating_sub(1) / 2;
         let by_step = |part: fn(&(T, T)) -> T| {
@@ -45,13 +48,14 @@ impl<T: Real> DftDecomposition<T> {
             (1..=pairs).flat_map(|t| (1..=stride).map(move |f| (t, f))).map(entry).collect()
         };
         let by_bin = |part: fn(&(T, T)) -> T| {
-            (1..=bins).flat_map(|f| (0..time).map(move |t| f * t % time)).map(|i| part(&turn[i])).collect()
+            (1..=bins).flat_map(|f| (0..row).map(move |t| f * t % time)).map(|i| part(&turn[i])).collect()
         };
         Self {
             time,
             kept: top_k.min(bins),
             bins,
             stride,
+            row,
             cos_by_step: by_step(|cs| cs.0),
             sin_by_step: by_step(|cs| cs.1),
             cos_by_bin: by_bin(|cs| cs.0),
@@ -133,13 +137,8 @@ impl<T: Real> DftDecomposition<T> {
     }
 
     fn by_bin(&self, f: u32) -> (&[T], &[T]) {
-        let at = (f as usize - 1) * self.time;
-        (&self.cos_by_bin[at..at + self.time], &self.sin_by_bin[at..at + self.time])
-    }
-
-    /// 2/time, and 1/time for the one bin that is its own mirror image.
-    fn scale(&self, f: u32) -> T {
-        T::from_f64(if 2 * f as usize == self.time { 1.0 } else { 2.0 } / self.time as f64)
+        let at = (f as usize - 1) * self.row;
+        (&self.cos_by_bin[at..at + self.row], &self.sin_by_bin[at..at + self.row])
     }
 }
 
@@ -170,26 +169,56 @@ impl<T: Real> Kernel<T> for Forward<'_, T> {
         let Self { plan, x, season, trend, bins } = self;
         let (time, kept) = (plan.time, plan.kept);
         let mut work = Spectra::new(plan);
+        let mut waves = vec![Wave::default(); kept];
         for first in (0..x.len() / time).step_by(BLOCK) {
             let rows = BLOCK.min(x.len() / time - first);
-            let here = first * time..(first + rows) * time;
-            work.transform::<V>(plan, &x[here], rows);
+            work.transform::<V>(plan, &x[first * time..(first + rows) * time]);
             for r in 0..rows {
                 let row = first + r;
                 let bins = &mut bins[row * kept..(row + 1) * kept];
-                work.strongest(plan, r, bins);
-                let (x, season) = (&x[row * time..(row + 1) * time], &mut season[row * time..(row + 1) * time]);
-                let trend = &mut trend[row * time..(row + 1) * time];
-                season.fill(T::ZERO);
-                for &f in bins.iter() {
+                work.strongest::<V>(plan, r, bins);
+                for (wave, &f) in waves.iter_mut().zip(&*bins) {
                     let at = r * plan.stride + f as usize - 1;
-                    add_wave::<T, V>(plan, f, work.re[at], work.im[at], season);
+                    *wave = plan.wave(f, work.re[at], work.im[at]);
                 }
                 for i in (0..time).step_by(V::N) {
-                    V::load_partial(&x[i..]).sub(V::load_partial(&season[i..])).store_partial(&mut trend[i..]);
+                    let wanted = plan.sum::<V>(&waves, i);
+                    // A vector may run over into the next series, which is written after this one.
+                    let here = row * time + i..;
+                    edge::put(edge::get::<T, V>(&x[here.clone()]).sub(wanted), &mut trend[here.clone()]);
+                    edge::put(wanted, &mut season[here]);
                 }
             }
         }
+    }
+}
+
+/// One kept frequency of a series: its row in the tables and the factors of cosine and sine.
+#[derive(Debug, Clone, Copy, Default)]
+struct Wave<T> {
+    at: usize,
+    re: T,
+    im: T,
+}
+
+impl<T: Real> DftDecomposition<T> {
+    /// The wave of bin `f` with these cosine and sine sums.
+    #[inline(always)]
+    fn wave(&self, f: u32, re: T, im: T) -> Wave<T> {
+        // The bin that is its own mirror image counts once.
+        let scale = T::from_f64(if 2 * f as usize == self.time { 1.0 } else { 2.0 } / self.time as f64);
+        Wave { at: (f as usize - 1) * self.row, re: re * scale, im: im * scale }
+    }
+
+    /// The sum of waves at steps i … i + N − 1.
+    #[inline(always)]
+    fn sum<V: Lanes<T>>(&self, waves: &[Wave<T>], i: usize) -> V {
+        let mut sum = V::splat(T::ZERO);
+        for wave in waves {
+            sum = V::load(&self.cos_by_bin[wave.at + i..]).fma(V::splat(wave.re), sum);
+            sum = V::load(&self.sin_by_bin[wave.at + i..]).fma(V::splat(wave.im), sum);
+        }
+        sum
     }
 }
 
@@ -204,8 +233,8 @@ struct Spectra<T> {
     /// x_0, and x_{time/2} when time is even.
     ends: [(T, T); BLOCK],
     /// Differences of amplitudes that mean nothing.
-    slack: [f64; BLOCK],
-    amplitude: Vec<f64>,
+    slack: [T; BLOCK],
+    amplitude: Vec<T>,
 }
 
 impl<T: Real> Spectra<T> {
@@ -217,86 +246,82 @@ impl<T: Real> Spectra<T> {
             even: vec![T::ZERO; BLOCK * pairs],
             odd: vec![T::ZERO; BLOCK * pairs],
             ends: [(T::ZERO, T::ZERO); BLOCK],
-            slack: [0.0; BLOCK],
-            amplitude: vec![0.0; plan.bins],
+            slack: [T::ZERO; BLOCK],
+            amplitude: vec![T::ZERO; plan.stride],
         }
     }
 
-    /// Cosine and sine sums of `rows` series; the rest of the block is computed from what was there before and not used.
+    /// Cosine and sine sums of up to [`BLOCK`] series; the rest of the block is computed from what was there before and not used.
     #[inline(always)]
-    fn transform<V: Lanes<T>>(&mut self, plan: &DftDecomposition<T>, x: &[T], rows: usize) {
+    fn transform<V: Lanes<T>>(&mut self, plan: &DftDecomposition<T>, x: &[T]) {
         let (time, pairs) = (plan.time, (plan.time - 1) / 2);
         let epsilon = if T::LANES == <f32 as Real>::LANES { f64::from(f32::EPSILON) } else { f64::EPSILON };
-        for (r, x) in x.chunks_exact(time).enumerate().take(rows) {
-            let (mut sum, mut squares) = (0.0, 0.0);
-            for x in x {
-                sum += x.to_f64();
-                squares += x.to_f64() * x.to_f64();
+        for (r, x) in x.chunks_exact(time).enumerate() {
+            let (mut sum, mut squares) = (V::splat(T::ZERO), V::splat(T::ZERO));
+            for i in (0..time).step_by(V::N) {
+                let x = edge::get::<T, V>(&x[i..]);
+                sum = sum.add(x);
+                squares = x.fma(x, squares);
             }
-            self.slack[r] = 16.0 * epsilon * squares.sqrt();
+            self.slack[r] = T::from_f64(16.0 * epsilon * squares.sum().sqrt().to_f64());
             // Bins other than 0 do not see the mean; rounding does.
-            let mean = T::from_f64(sum / time as f64);
-            for t in 1..=pairs {
-                let (a, b) = (x[t] - mean, x[time - t] - mean);
-                self.even[(t - 1) * BLOCK + r] = a + b;
-                self.odd[(t - 1) * BLOCK + r] = a - b;
+            let mean = T::from_f64(sum.sum().to_f64() / time as f64);
+            let (front, back) = (&x[1..=pairs], &x[time - pairs..]);
+            let folded = self.even.chunks_exact_mut(BLOCK).zip(self.odd.chunks_exact_mut(BLOCK));
+            for ((even, odd), (&a, &b)) in folded.zip(front.iter().zip(back.iter().rev())) {
+                even[r] = (a - mean) + (b - mean);
+                odd[r] = a - b;
             }
             let middle = if time.is_multiple_of(2) { x[time / 2] - mean } else { T::ZERO };
             self.ends[r] = (x[0] - mean, middle);
         }
+        // cos(π f): +1 for even bins. Column f holds bin f + 1, and whole vectors start at even columns.
+        let mut signs = [-T::ONE; <f32 as Real>::LANES];
+        signs.iter_mut().skip(1).step_by(2).for_each(|s| *s = T::ONE);
+        let signs = V::load(&signs);
         for f in (0..plan.stride).step_by(V::N) {
-            let mut re = [V::splat(T::ZERO); BLOCK];
-            let mut im = [V::splat(T::ZERO); BLOCK];
-            // cos(π f): +1 for even bins. Column f holds bin f + 1, and whole vectors start at even f.
-            let mut signs = [-T::ONE; 16];
-            signs.iter_mut().skip(1).step_by(2).for_each(|s| *s = T::ONE);
-            let signs = V::load(&signs);
-            for r in 0..BLOCK {
-                re[r] = signs.fma(V::splat(self.ends[r].1), V::splat(self.ends[r].0));
-            }
-            for t in 0..pairs {
-                let at = t * plan.stride + f;
-                let (cos, sin) = (V::load(&plan.cos_by_step[at..]), V::load(&plan.sin_by_step[at..]));
-                let (even, odd) = (&self.even[t * BLOCK..(t + 1) * BLOCK], &self.odd[t * BLOCK..(t + 1) * BLOCK]);
-                for r in 0..BLOCK {
-                    re[r] = cos.fma(V::splat(even[r]), re[r]);
-                    im[r] = sin.fma(V::splat(odd[r]), im[r]);
-                }
-            }
-            for r in 0..BLOCK {
-                re[r].store(&mut self.re[r * plan.stride + f..]);
-                im[r].store(&mut self.im[r * plan.stride + f..]);
-            }
+            let start = self.ends.map(|(first, middle)| signs.fma(V::splat(middle), V::splat(first)));
+            products(start, &plan.cos_by_step, &self.even, f, plan.stride, &mut self.re);
+            products([V::splat(T::ZERO); BLOCK], &plan.sin_by_step, &self.odd, f, plan.stride, &mut self.im);
         }
     }
 
     /// The strongest bins of series `r`, strongest first; near ties go to the lower bin.
     #[inline(always)]
-    fn strongest(&mut self, plan: &DftDecomposition<T>, r: usize, bins: &mut [u32]) {
-        for (f, amplitude) in self.amplitude.iter_mut().enumerate() {
-            let (re, im) = (self.re[r * plan.stride + f].to_f64(), self.im[r * plan.stride + f].to_f64());
-            let squared = re * re + im * im;
+    fn strongest<V: Lanes<T>>(&mut self, plan: &DftDecomposition<T>, r: usize, bins: &mut [u32]) {
+        let zero = V::splat(T::ZERO);
+        for f in (0..plan.stride).step_by(V::N) {
+            let (re, im) = (V::load(&self.re[r * plan.stride + f..]), V::load(&self.im[r * plan.stride + f..]));
+            let amplitude = re.fma(re, im.mul(im)).sqrt();
             // A series with a NaN has no strongest bin: the lowest are taken, and all its numbers become NaN.
-            *amplitude = if squared.is_nan() { 0.0 } else { squared.sqrt() };
+            V::select(zero.le(amplitude), amplitude, zero).store(&mut self.amplitude[f..]);
         }
+        let taken = T::from_f64(f64::NEG_INFINITY);
+        self.amplitude[plan.bins..].fill(taken);
         for bin in bins {
-            let best = self.amplitude.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let mut best = V::splat(taken);
+            for f in (0..plan.stride).step_by(V::N) {
+                best = V::load(&self.amplitude[f..]).max(best);
+            }
+            let best = best.max_lane();
             let lowest = self.amplitude.iter().position(|&a| a >= best - self.slack[r] || a == best).unwrap_or(0);
-            self.amplitude[lowest] = f64::NEG_INFINITY;
+            self.amplitude[lowest] = taken;
             *bin = lowest as u32 + 1;
         }
     }
 }
 
-/// `out += scale · (re cos + im sin)` of bin `f`.
+/// Columns f … f + N − 1 of `table` times the folded series, for each series of the block, added to `sums`, into `out`.
 #[inline(always)]
-fn add_wave<T: Real, V: Lanes<T>>(plan: &DftDecomposition<T>, f: u32, re: T, im: T, out: &mut [T]) {
-    let (cos, sin) = plan.by_bin(f);
-    let scale = plan.scale(f);
-    let (re, im) = (V::splat(re * scale), V::splat(im * scale));
-    for i in (0..out.len()).step_by(V::N) {
-        let sum = V::load_partial(&cos[i..]).fma(re, V::load_partial(&out[i..]));
-        V::load_partial(&sin[i..]).fma(im, sum).store_partial(&mut out[i..]);
+fn products<T: Real, V: Lanes<T>>(mut sums: [V; BLOCK], table: &[T], folded: &[T], f: usize, stride: usize, out: &mut [T]) {
+    for (row, x) in table.chunks_exact(stride).zip(folded.chunks_exact(BLOCK)) {
+        let wave = V::load(&row[f..]);
+        for (sum, &x) in sums.iter_mut().zip(x) {
+            *sum = wave.fma(V::splat(x), *sum);
+        }
+    }
+    for (r, sum) in sums.into_iter().enumerate() {
+        sum.store(&mut out[r * stride + f..]);
     }
 }
 
@@ -313,23 +338,31 @@ impl<T: Real> Kernel<T> for Backward<'_, T> {
     #[inline(always)]
     fn run<V: Lanes<T>>(self) {
         let Self { plan, season, trend, bins, x_gradient } = self;
-        let time = plan.time;
-        let mut difference = vec![T::ZERO; time];
-        let rows = season.chunks_exact(time).zip(trend.chunks_exact(time)).zip(bins.chunks_exact(plan.kept));
-        for (((season, trend), bins), out) in rows.zip(x_gradient.chunks_exact_mut(time)) {
+        let (time, kept) = (plan.time, plan.kept);
+        // Zeros past the end, where tables go on.
+        let mut difference = vec![T::ZERO; plan.row];
+        let mut waves = vec![Wave::default(); kept];
+        for (row, bins) in bins.chunks_exact(kept).enumerate() {
+            let here = row * time..(row + 1) * time;
+            let (season, after) = (&season[here.clone()], &trend[here.start..]);
             for i in (0..time).step_by(V::N) {
-                V::load_partial(&season[i..]).sub(V::load_partial(&trend[i..])).store_partial(&mut difference[i..]);
+                let d = edge::get::<T, V>(&season[i..]).sub(edge::get::<T, V>(&after[i..time]));
+                d.store(&mut difference[i..]);
             }
-            out.copy_from_slice(trend);
-            for &f in bins {
+            for (wave, &f) in waves.iter_mut().zip(bins) {
                 let (cos, sin) = plan.by_bin(f);
                 let (mut re, mut im) = (V::splat(T::ZERO), V::splat(T::ZERO));
-                for i in (0..time).step_by(V::N) {
-                    let d = V::load_partial(&difference[i..]);
-                    re = V::load_partial(&cos[i..]).fma(d, re);
-                    im = V::load_partial(&sin[i..]).fma(d, im);
+                for i in (0..plan.row).step_by(V::N) {
+                    let d = V::load(&difference[i..]);
+                    re = V::load(&cos[i..]).fma(d, re);
+                    im = V::load(&sin[i..]).fma(d, im);
                 }
-                add_wave::<T, V>(plan, f, re.sum(), im.sum(), out);
+                *wave = plan.wave(f, re.sum(), im.sum());
+            }
+            for i in (0..time).step_by(V::N) {
+                let sum = edge::get::<T, V>(&after[i..]).add(plan.sum::<V>(&waves, i));
+                // May run over into the next series, which is written after this one.
+                edge::put(sum, &mut x_gradient[here.start + i..]);
             }
         }
     }

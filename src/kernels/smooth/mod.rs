@@ -6,6 +6,7 @@ mod dft;
 mod moving_average;
 mod pool;
 pub mod reference;
+mod rows;
 mod window;
 
 pub use dft::DftDecomposition;

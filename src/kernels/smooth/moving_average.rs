@@ -1,8 +1,12 @@
 //! The moving average along time with repeated ends, and the split into season and trend by it.
+//!
+//! Here: what the caller sees, the cutting into tasks, and series with several channels. Steps of time are then a stride apart in
+//! memory, and the sums run along memory whatever the number of channels. Series of one channel are in `rows`.
 
 use super::Layout;
+use super::rows;
 use super::window::Window;
-use crate::kernels::elementwise::chunks;
+use crate::kernels::elementwise::{chunks, edge};
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch};
 use rayon::prelude::*;
 
@@ -15,25 +19,21 @@ use rayon::prelude::*;
 pub fn moving_average<T: Real>(x: &[T], layout: Layout, k: usize, trend: &mut [T]) {
     check("moving average", layout, k, &[x.len(), trend.len()]);
     let tasks = Tasks::new::<T>(layout, k);
-    tasks.each(trend, &mut [], |task, trend, _| dispatch(Forward { tasks: &tasks, x: task.of(x), season: None, trend }));
+    tasks.each(trend, &mut [], |task, trend, _| tasks.forward(task.of(x), None, trend));
 }
 
 /// [`moving_average`] as `trend`, and `season = x − trend`, in one pass.
 pub fn decompose<T: Real>(x: &[T], layout: Layout, k: usize, season: &mut [T], trend: &mut [T]) {
     check("decompose", layout, k, &[x.len(), season.len(), trend.len()]);
     let tasks = Tasks::new::<T>(layout, k);
-    tasks.each(trend, season, |task, trend, season| {
-        dispatch(Forward { tasks: &tasks, x: task.of(x), season: Some(season), trend });
-    });
+    tasks.each(trend, season, |task, trend, season| tasks.forward(task.of(x), Some(season), trend));
 }
 
 /// The gradient of x from that of [`moving_average`]'s trend: the transposed average. Same sizes and cost.
 pub fn moving_average_backward<T: Real>(trend_gradient: &[T], layout: Layout, k: usize, x_gradient: &mut [T]) {
     check("moving average", layout, k, &[trend_gradient.len(), x_gradient.len()]);
     let tasks = Tasks::new::<T>(layout, k);
-    tasks.each(x_gradient, &mut [], |task, x_gradient, _| {
-        dispatch(Backward { tasks: &tasks, season: None, trend: task.of(trend_gradient), x_gradient });
-    });
+    tasks.each(x_gradient, &mut [], |task, x_gradient, _| tasks.backward(None, task.of(trend_gradient), x_gradient));
 }
 
 /// The gradient of x from those of [`decompose`]'s season and trend, in one pass. Same sizes and cost.
@@ -41,8 +41,7 @@ pub fn decompose_backward<T: Real>(season_gradient: &[T], trend_gradient: &[T], 
     check("decompose", layout, k, &[season_gradient.len(), trend_gradient.len(), x_gradient.len()]);
     let tasks = Tasks::new::<T>(layout, k);
     tasks.each(x_gradient, &mut [], |task, x_gradient, _| {
-        let (season, trend) = (Some(task.of(season_gradient)), task.of(trend_gradient));
-        dispatch(Backward { tasks: &tasks, season, trend, x_gradient });
+        tasks.backward(Some(task.of(season_gradient)), task.of(trend_gradient), x_gradient);
     });
 }
 
@@ -105,6 +104,32 @@ impl Tasks {
         }
     }
 
+    fn forward<T: Real>(&self, x: &[T], season: Option<&mut [T]>, trend: &mut [T]) {
+        let &Self { layout: Layout { time, channels, .. }, k, window, .. } = self;
+        if channels == 1 {
+            dispatch(rows::Forward { time, k, window, x, season, trend });
+        } else {
+            dispatch(Forward { tasks: self, x, season, trend });
+        }
+    }
+
+    fn backward<T: Real>(&self, season: Option<&[T]>, trend: &[T], x_gradient: &mut [T]) {
+        let &Self { layout: Layout { time, channels, .. }, k, window, .. } = self;
+        if channels == 1 {
+            dispatch(rows::Backward { time, k, window, season, trend, x_gradient });
+        } else {
+            dispatch(Backward { tasks: self, season, trend, x_gradient });
+        }
+    }
+
+    /// Where a vector for the places from `start` on may be stored. Whole batch entries are written in order, so that a vector may run
+    /// over into the next entry, which is written after it; a masked store costs several times a whole one. A strip's vectors end with
+    /// its `rest` channels.
+    #[inline(always)]
+    fn places(&self, start: usize, rest: usize, end: usize) -> std::ops::Range<usize> {
+        start..end.min(start.saturating_add(rest))
+    }
+
     /// Pieces of a strip that are contiguous in the series: (place in the strip, place in the entry, length).
     #[inline(always)]
     fn pieces(&self, channel: usize, strip: usize) -> impl Iterator<Item = (usize, usize, usize)> + use<> {
@@ -146,24 +171,15 @@ impl<T: Real> Kernel<T> for Forward<'_, T> {
                 repeat(&mut padded, last, strip, half + time..time + 2 * half);
                 window.short_sums::<T, V>(&padded, &mut partial, time * strip);
                 for (from, to, len) in tasks.pieces(channel, strip) {
-                    let trend = &mut trend[entry + to..entry + to + len];
-                    let mut season = season.as_deref_mut().map(|s| &mut s[entry + to..entry + to + len]);
-                    let mut i = 0;
-                    while i < len {
+                    let reach = if strip == channels { usize::MAX } else { len };
+                    for i in (0..len).step_by(V::N) {
                         let average = window.at::<T, V>(&padded, &partial, from + i).mul(share);
-                        let rest = V::load(&padded[middle + from + i..]).sub(average);
-                        if i + V::N <= len {
-                            average.store(&mut trend[i..]);
-                            if let Some(season) = season.as_deref_mut() {
-                                rest.store(&mut season[i..]);
-                            }
-                        } else {
-                            average.store_partial(&mut trend[i..]);
-                            if let Some(season) = season.as_deref_mut() {
-                                rest.store_partial(&mut season[i..]);
-                            }
+                        let here = tasks.places(entry + to + i, reach - i, trend.len());
+                        if let Some(season) = season.as_deref_mut() {
+                            let rest = V::load(&padded[middle + from + i..]).sub(average);
+                            edge::put(rest, &mut season[here.clone()]);
                         }
-                        i += V::N;
+                        edge::put(average, &mut trend[here]);
                     }
                 }
             }
@@ -174,13 +190,8 @@ impl<T: Real> Kernel<T> for Forward<'_, T> {
 /// Copies the `len` elements at `from` to each of the steps `to`.
 #[inline(always)]
 fn repeat<T: Real>(padded: &mut [T], from: usize, len: usize, to: std::ops::Range<usize>) {
-    if len == 1 {
-        let end = padded[from];
-        padded[to].fill(end);
-    } else {
-        for step in to {
-            padded.copy_within(from..from + len, step * len);
-        }
+    for step in to {
+        padded.copy_within(from..from + len, step * len);
     }
 }
 
@@ -202,16 +213,14 @@ impl<T: Real> Kernel<T> for Backward<'_, T> {
         let room = (time + 2 * half) * tasks.strip + V::N;
         let (mut padded, mut partial) = (vec![T::ZERO; room], vec![T::ZERO; room]);
         let share = V::splat(T::from_f64(1.0 / tasks.k as f64));
-        // Step t is in the windows of h + 1 − t of the places that repeat the first element, and likewise from the end.
-        let reach = time.min(half + 1);
-        let ramp: Vec<T> = (0..reach).map(|t| T::from_f64((half + 1 - t) as f64 / tasks.k as f64)).collect();
+        let ramp = rows::ramp::<T>(half, time, tasks.k);
         let falling: Vec<T> = ramp.iter().rev().copied().collect();
+        let reach = ramp.len();
         let mut ends = vec![T::ZERO; 2 * tasks.strip];
         let mut former = tasks.strip;
         for entry in (0..trend.len()).step_by(width) {
             let trend = &trend[entry..entry + width];
-            let season = season.map(|s| &s[entry..entry + width]);
-            let x_gradient = &mut x_gradient[entry..entry + width];
+            let season = season.map(|s| &s[entry..]);
             for channel in (0..channels).step_by(tasks.strip) {
                 let strip = tasks.strip.min(channels - channel);
                 let window = tasks.window.stride(strip);
@@ -229,29 +238,30 @@ impl<T: Real> Kernel<T> for Backward<'_, T> {
                     padded[middle + time * strip..].fill(T::ZERO);
                     former = strip;
                 }
-                let steps = &padded[middle..middle + time * strip];
+                let steps = &padded[middle..];
                 let (first, last) = ends.split_at_mut(tasks.strip);
                 if time == 1 {
-                    first[..strip].copy_from_slice(steps);
+                    first[..strip].copy_from_slice(&steps[..strip]);
                 } else {
                     weighted::<T, V>(&ramp, steps, strip, first);
                     weighted::<T, V>(&falling, &steps[(time - reach) * strip..], strip, last);
                 }
                 window.short_sums::<T, V>(&padded, &mut partial, time * strip);
                 for (from, to, len) in tasks.pieces(channel, strip) {
-                    let out = &mut x_gradient[to..to + len];
+                    let reach = if strip == channels { usize::MAX } else { len };
                     for i in (0..len).step_by(V::N) {
                         let mut sum = window.at::<T, V>(&padded, &partial, from + i).mul(share);
                         if let Some(season) = season {
-                            sum = sum.add(V::load_partial(&season[to + i..to + len]));
+                            sum = sum.add(edge::get::<T, V>(&season[to + i..]));
                         }
-                        sum.store_partial(&mut out[i..]);
+                        let here = tasks.places(entry + to + i, reach - i, x_gradient.len());
+                        edge::put(sum, &mut x_gradient[here]);
                     }
                 }
                 for (step, ends) in [(0, &*first), (time - 1, &*last)].into_iter().take(time) {
                     let at = step * channels + channel;
                     for c in 0..strip {
-                        x_gradient[at + c] = ends[c] + season.map_or(T::ZERO, |s| s[at + c]);
+                        x_gradient[entry + at + c] = ends[c] + season.map_or(T::ZERO, |s| s[at + c]);
                     }
                 }
             }
@@ -263,27 +273,19 @@ impl<T: Real> Kernel<T> for Backward<'_, T> {
 #[inline(always)]
 fn difference<T: Real, V: Lanes<T>>(a: &[T], b: &[T], out: &mut [T]) {
     for i in (0..out.len()).step_by(V::N) {
-        V::load_partial(&a[i..]).sub(V::load_partial(&b[i..])).store_partial(&mut out[i..]);
+        edge::put(edge::get::<T, V>(&a[i..]).sub(edge::get::<T, V>(&b[i..])), &mut out[i..]);
     }
 }
 
-/// `out[c]` = Σ_t weights[t] · steps[t, c], for `strip` channels.
+/// `out[c]` = Σ_t weights[t] · steps[t, c], for `strip` channels; a vector of steps may be read beyond the last.
 #[inline(always)]
 fn weighted<T: Real, V: Lanes<T>>(weights: &[T], steps: &[T], strip: usize, out: &mut [T]) {
     let zero = V::splat(T::ZERO);
-    if strip == 1 {
-        let mut sum = zero;
-        for (w, x) in weights.chunks(V::N).zip(steps[..weights.len()].chunks(V::N)) {
-            sum = V::load_partial(w).fma(V::load_partial(x), sum);
-        }
-        out[0] = sum.sum();
-        return;
-    }
     for c in (0..strip).step_by(V::N) {
         let mut sum = zero;
         for (t, &w) in weights.iter().enumerate() {
-            sum = V::splat(w).fma(V::load_partial(&steps[t * strip + c..(t + 1) * strip]), sum);
+            sum = V::splat(w).fma(V::load(&steps[t * strip + c..]), sum);
         }
-        sum.store_partial(&mut out[c..strip]);
+        edge::put(sum, &mut out[c..strip]);
     }
 }

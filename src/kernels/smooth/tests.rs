@@ -63,9 +63,20 @@ fn check_average<T: Real>(layout: Layout, k: usize) {
 
 #[test]
 fn averages_and_their_gradients_are_the_definition() {
-    for (batch, time, channels) in
-        [(1, 1, 1), (3, 2, 1), (2, 12, 1), (5, 33, 1), (2, 96, 16), (1, 7, 7), (3, 5, 70), (2, 1, 19), (1, 300, 37), (0, 4, 2)]
-    {
+    for (batch, time, channels) in [
+        (1, 1, 1),
+        (3, 2, 1),
+        (2, 12, 1),
+        (5, 33, 1),
+        (70, 24, 1),
+        (2, 900, 1),
+        (2, 96, 16),
+        (1, 7, 7),
+        (3, 5, 70),
+        (2, 1, 19),
+        (1, 300, 37),
+        (0, 4, 2),
+    ] {
         for k in [1, 3, 5, 25, 31] {
             check_average::<f32>(Layout { batch, time, channels }, k);
             check_average::<f64>(Layout { batch, time, channels }, k);
@@ -92,6 +103,24 @@ fn an_outlier_spoils_only_its_windows() {
     moving_average(&x, Layout::rows(1, 200), 25, &mut trend);
     for (t, y) in trend.iter().enumerate() {
         assert_eq!((*y - 1.0).abs() < 1e-5, t.abs_diff(100) > 12, "{t}: {y}");
+    }
+}
+
+#[test]
+fn series_do_not_touch_each_other() {
+    for (time, k) in [(5, 3), (12, 25), (40, 7), (96, 25)] {
+        for bad in 0..4 {
+            let layout = Layout::rows(4, time);
+            let mut x = cast::<f32>(&numbers(layout.elements(), 0.4));
+            x[bad * time..(bad + 1) * time].fill(f32::NAN);
+            let (mut a, mut b, mut c, mut d) = (x.clone(), x.clone(), x.clone(), x.clone());
+            decompose(&x, layout, k, &mut a, &mut b);
+            decompose_backward(&x, &x, layout, k, &mut c);
+            moving_average_backward(&x, layout, k, &mut d);
+            for y in [a, b, c, d] {
+                assert!(y.iter().enumerate().all(|(i, y)| y.is_nan() == (i / time == bad)), "{time}, {k}: {bad}");
+            }
+        }
     }
 }
 

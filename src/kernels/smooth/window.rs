@@ -30,35 +30,65 @@ impl Window {
         Self { stride, ..self }
     }
 
-    /// Elements that the short sums of `outputs` windows take.
-    pub(super) fn partial_len(&self, outputs: usize) -> usize {
-        outputs + self.short * (self.count - 1) * self.stride
+    /// Places that [`Window::short_sums`] and [`Window::at`] need in both of their buffers for windows starting at `outputs` places.
+    pub(super) fn room<T: Real>(&self, outputs: usize) -> usize {
+        outputs + (self.length - 1) * self.stride + T::LANES
     }
 
-    /// Short sums from every place of `from` on, into `partial` ([`Window::partial_len`] places). Both must have a vector more than
-    /// they need.
+    /// Short sums that start at places 0 … up to what windows at 0 … `outputs` − 1 take, into `partial`.
     #[inline(always)]
     pub(super) fn short_sums<T: Real, V: Lanes<T>>(&self, from: &[T], partial: &mut [T], outputs: usize) {
-        let len = self.partial_len(outputs);
-        for i in (0..len).step_by(V::N) {
-            let mut sum = V::load(&from[i..]);
-            for j in 1..self.short {
-                sum = sum.add(V::load(&from[i + j * self.stride..]));
+        let room = self.room::<T>(outputs);
+        assert!(from.len() >= room && partial.len() >= room, "window: buffers are too short");
+        let len = outputs + self.short * (self.count - 1) * self.stride;
+        let (from, partial) = (from.as_ptr(), partial.as_mut_ptr());
+        // SAFETY: the last vector starts before len and ends before len + N, plus (short − 1) strides in `from`; and
+        // short · count <= length, so both ends are within `room`.
+        unsafe {
+            // Fives make up the window of 25 that every published model uses: a loop of its own, to be unrolled.
+            if self.short == 5 {
+                for i in (0..len).step_by(V::N) {
+                    sum_of::<T, V>(from.add(i), 5, self.stride).store_ptr(partial.add(i));
+                }
+            } else {
+                for i in (0..len).step_by(V::N) {
+                    sum_of::<T, V>(from.add(i), self.short, self.stride).store_ptr(partial.add(i));
+                }
             }
-            sum.store(&mut partial[i..]);
         }
     }
 
-    /// The windows that start at places i … i + N − 1.
+    /// The windows that start at places i … i + N − 1, where i is below the `outputs` of [`Window::short_sums`].
     #[inline(always)]
     pub(super) fn at<T: Real, V: Lanes<T>>(&self, from: &[T], partial: &[T], i: usize) -> V {
+        let room = self.room::<T>(i);
+        assert!(from.len() >= room && partial.len() >= room, "window: buffers are too short");
         let step = self.short * self.stride;
-        let mut sum = V::load(&partial[i..]);
-        for j in 1..self.count {
-            sum = sum.add(V::load(&partial[i + j * step..]));
+        // SAFETY: the last element read is N − 1 after the start of the last short sum, or of the last single element, and both
+        // start within the window, (length − 1) strides after i at most: within `room`.
+        unsafe {
+            let partial = partial.as_ptr().add(i);
+            let mut sum =
+                if self.count == 5 { sum_of::<T, V>(partial, 5, step) } else { sum_of::<T, V>(partial, self.count, step) };
+            for j in self.short * self.count..self.length {
+                sum = sum.add(V::load_ptr(from.as_ptr().add(i + j * self.stride)));
+            }
+            sum
         }
-        for j in self.short * self.count..self.length {
-            sum = sum.add(V::load(&from[i + j * self.stride..]));
+    }
+}
+
+/// The sum of `count` vectors, `step` elements apart.
+///
+/// # Safety
+/// All of them must be readable.
+#[inline(always)]
+unsafe fn sum_of<T: Real, V: Lanes<T>>(from: *const T, count: usize, step: usize) -> V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut sum = V::load_ptr(from);
+        for j in 1..count {
+            sum = sum.add(V::load_ptr(from.add(j * step)));
         }
         sum
     }

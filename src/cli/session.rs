@@ -27,6 +27,8 @@ pub struct Session {
     pub seed: u64,
     /// No summary and no warnings.
     pub quiet: bool,
+    /// Type of the numbers that the run computes with, for the manifest.
+    pub dtype: &'static str,
     typed: Typed,
     started: String,
     inputs: Vec<InputRecord>,
@@ -56,6 +58,7 @@ impl Session {
         Ok(Self {
             seed: global.seed,
             quiet: global.quiet,
+            dtype: "f64",
             typed,
             started: timestamp(),
             inputs: Vec::new(),
@@ -170,7 +173,7 @@ impl Session {
             config: serde_json::to_value(config).map_err(|e| Failure::Run(e.into()))?,
             seed: self.seed,
             device: "cpu".into(),
-            dtype: "f64".into(),
+            dtype: self.dtype.into(),
             threads: rayon::current_num_threads(),
             inputs: self.inputs.clone(),
             started: self.started.clone(),

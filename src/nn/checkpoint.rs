@@ -1,12 +1,11 @@
-//! The whole state of a training run in one safetensors file: weights, optimiser moments, best weights, and a JSON header with the
-//! configuration and the progress. Written beside the old one and renamed, so there is always one whole file.
+//! The whole state of a training run as the bytes of one safetensors file: weights, optimiser moments, best weights, and a JSON header
+//! with the configuration, the task and the progress. Who keeps the bytes, and where, is the caller's business.
 
 use super::optimizer::Optimizer;
 use super::params::Params;
 use super::train::{Progress, TrainConfig};
 use candle_core::{Device, Tensor};
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
 
 const FORMAT: &str = "shoal-checkpoint-1";
 
@@ -14,6 +13,7 @@ const FORMAT: &str = "shoal-checkpoint-1";
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     config: TrainConfig,
+    task: serde_json::Value,
     progress: Progress,
     tensors: BTreeMap<String, Tensor>,
 }
@@ -21,8 +21,10 @@ pub struct Checkpoint {
 /// Why a checkpoint cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
-    #[error("{file}: {reason}")]
-    File { file: String, reason: String },
+    #[error("it is no checkpoint of this program: {0}")]
+    NotOurs(String),
+    #[error("the checkpoint could not be kept: {0}")]
+    NotKept(String),
     #[error("the checkpoint was made with other settings: {0}; a resumed run must repeat them")]
     OtherConfig(String),
     #[error(transparent)]
@@ -39,6 +41,7 @@ pub(super) struct State {
 impl Checkpoint {
     pub(super) fn of(
         config: &TrainConfig,
+        task: &serde_json::Value,
         progress: &Progress,
         params: &Params,
         optimizer: &Optimizer,
@@ -54,7 +57,7 @@ impl Checkpoint {
         for (name, tensor) in best.into_iter().flatten() {
             tensors.insert(format!("best/{name}"), tensor.clone());
         }
-        Ok(Self { config: config.clone(), progress: progress.clone(), tensors })
+        Ok(Self { config: config.clone(), task: task.clone(), progress: progress.clone(), tensors })
     }
 
     /// Steps done when it was made.
@@ -67,47 +70,44 @@ impl Checkpoint {
         &self.config
     }
 
-    /// Writes the file; an old one is replaced only when the new one is whole and on disk.
-    pub fn write(&self, to: &Path) -> Result<(), CheckpointError> {
-        let fail = |reason: String| CheckpointError::File { file: to.display().to_string(), reason };
+    /// The bytes of its file.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, CheckpointError> {
+        let fail = |e: serde_json::Error| CheckpointError::NotKept(e.to_string());
         let header = HashMap::from([
             ("format".to_string(), FORMAT.to_string()),
-            ("config".to_string(), serde_json::to_string(&self.config).map_err(|e| fail(e.to_string()))?),
-            ("progress".to_string(), serde_json::to_string(&self.progress).map_err(|e| fail(e.to_string()))?),
+            ("config".to_string(), serde_json::to_string(&self.config).map_err(fail)?),
+            ("task".to_string(), self.task.to_string()),
+            ("progress".to_string(), serde_json::to_string(&self.progress).map_err(fail)?),
         ]);
-        let bytes = safetensors::serialize(&self.tensors, Some(header)).map_err(|e| fail(e.to_string()))?;
-        let folder = to.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder).map_err(|e| fail(e.to_string()))?;
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|e| fail(e.to_string()))?;
-        std::io::Write::write_all(&mut file, &bytes).map_err(|e| fail(e.to_string()))?;
-        file.as_file().sync_all().map_err(|e| fail(e.to_string()))?;
-        file.persist(to).map_err(|e| fail(e.to_string()))?;
-        Ok(())
+        safetensors::serialize(&self.tensors, Some(header)).map_err(|e| CheckpointError::NotKept(e.to_string()))
     }
 
-    /// Reads a file.
-    pub fn read(from: &Path) -> Result<Self, CheckpointError> {
-        let fail = |reason: String| CheckpointError::File { file: from.display().to_string(), reason };
-        let bytes = std::fs::read(from).map_err(|e| fail(e.to_string()))?;
-        let (_, metadata) =
-            safetensors::SafeTensors::read_metadata(&bytes).map_err(|e| fail(format!("not a checkpoint ({e})")))?;
+    /// From the bytes of a file.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CheckpointError> {
+        let fail = CheckpointError::NotOurs;
+        let (_, metadata) = safetensors::SafeTensors::read_metadata(bytes).map_err(|e| fail(e.to_string()))?;
         let header = metadata.metadata().clone().unwrap_or_default();
         if header.get("format").map(String::as_str) != Some(FORMAT) {
-            return Err(fail("not a checkpoint of this program".into()));
+            return Err(fail(format!("its format is not {FORMAT}")));
         }
         let part = |key: &str| header.get(key).ok_or_else(|| fail(format!("its header has no \"{key}\"")));
-        let config = serde_json::from_str(part("config")?).map_err(|e| fail(format!("its settings cannot be read ({e})")))?;
-        let progress = serde_json::from_str(part("progress")?).map_err(|e| fail(format!("its progress cannot be read ({e})")))?;
-        let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu)?.into_iter().collect();
-        Ok(Self { config, progress, tensors })
+        let unreadable = |e: serde_json::Error| fail(format!("its header cannot be read: {e}"));
+        let config = serde_json::from_str(part("config")?).map_err(unreadable)?;
+        let task = serde_json::from_str(part("task")?).map_err(unreadable)?;
+        let progress = serde_json::from_str(part("progress")?).map_err(unreadable)?;
+        let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu)?.into_iter().collect();
+        Ok(Self { config, task, progress, tensors })
     }
 
-    /// Takes it apart, for a run with `config`: everything that a step depends on must be the same.
-    pub(super) fn open(self, config: &TrainConfig) -> Result<State, CheckpointError> {
+    /// Takes it apart, for a run with `config` on `task`: everything that a step depends on must be the same.
+    pub(super) fn open(self, config: &TrainConfig, task: &serde_json::Value) -> Result<State, CheckpointError> {
         if self.config != *config {
             let old = serde_json::to_value(&self.config).unwrap_or_default();
             let new = serde_json::to_value(config).unwrap_or_default();
             return Err(CheckpointError::OtherConfig(difference(&old, &new)));
+        }
+        if self.task != *task {
+            return Err(CheckpointError::OtherConfig(difference(&self.task, task)));
         }
         let mut state = State { progress: self.progress, weights: BTreeMap::new(), moments: BTreeMap::new(), best: None };
         for (name, tensor) in self.tensors {

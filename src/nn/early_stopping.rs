@@ -32,9 +32,9 @@ impl EarlyStopping {
         self.best
     }
 
-    /// Takes the score of an epoch. One that is not a number is worse than any.
+    /// Takes the score of an epoch. One that is not finite is worse than any.
     pub fn observe(&mut self, score: f64) -> Verdict {
-        if !score.is_nan() && self.best.is_none_or(|best| score <= best) {
+        if score.is_finite() && self.best.is_none_or(|best| score <= best) {
             self.best = Some(score);
             self.worse = 0;
             return Verdict::Improved;
@@ -68,6 +68,7 @@ mod tests {
     fn without_patience_nothing_stops_and_nan_is_never_best() {
         let mut e = EarlyStopping::new(None);
         assert_ne!(e.observe(f64::NAN), Verdict::Improved);
+        assert_ne!(e.observe(f64::INFINITY), Verdict::Improved);
         assert_eq!(e.best(), None);
         assert!((0..100).all(|_| e.observe(f64::NAN) != Verdict::Stop));
         assert_eq!(EarlyStopping::new(Some(0)).observe(f64::NAN), Verdict::Stop);

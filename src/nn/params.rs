@@ -4,7 +4,6 @@ use super::init::Init;
 use crate::run::seed::Streams;
 use candle_core::{DType, Device, Result, Tensor, bail};
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
 
 /// Stands for one parameter of a [`Params`]; what layers keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -169,11 +168,6 @@ impl Params {
         Ok(())
     }
 
-    /// Reads a safetensors file into the model: exactly the canonical names and shapes.
-    pub fn load(&mut self, path: &Path) -> std::result::Result<(), WeightsError> {
-        self.restore(&read_tensors(path)?)
-    }
-
     /// The whole set as a safetensors file, tensors in name order, `metadata` in the header.
     pub fn to_safetensors(&self, metadata: Option<HashMap<String, String>>) -> std::result::Result<Vec<u8>, WeightsError> {
         let tensors: BTreeMap<&str, &Tensor> = self.list.iter().map(|p| (p.name.as_str(), &p.tensor)).collect();
@@ -181,9 +175,9 @@ impl Params {
     }
 }
 
-/// All tensors of a safetensors file, by name.
-pub fn read_tensors(path: &Path) -> std::result::Result<BTreeMap<String, Tensor>, WeightsError> {
-    let tensors = candle_core::safetensors::load(path, &Device::Cpu).map_err(|e| WeightsError::Read(e.to_string()))?;
+/// All tensors in the bytes of a safetensors file, by name.
+pub fn tensors_of(bytes: &[u8]) -> std::result::Result<BTreeMap<String, Tensor>, WeightsError> {
+    let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu).map_err(|e| WeightsError::Read(e.to_string()))?;
     Ok(tensors.into_iter().collect())
 }
 

@@ -21,7 +21,7 @@ pub enum Schedule {
     /// From max/25 up to max over a share `warm_up` of all steps and down to max/250,000, both along a cosine; β₁ from 0.95 down to
     /// 0.85 and back. `total`: length in steps where it is not that of the training.
     OneCycle { max: f64, warm_up: f64, total: Option<u64> },
-    /// Halved after every epoch.
+    /// Halved after every epoch but the first: lr, lr, lr/2, lr/4, ... (the programs set the rate after epoch e to lr/2^(e − 1)).
     Type1 { lr: f64 },
     /// From `lr` down to 0 along half a cosine.
     Cosine { lr: f64 },
@@ -49,7 +49,7 @@ impl Schedule {
         Self::OneCycle { max, warm_up, total: Some(total) }
     }
 
-    /// Halved after every epoch.
+    /// Halved after every epoch but the first.
     pub fn type1(lr: f64) -> Self {
         Self::Type1 { lr }
     }
@@ -66,7 +66,7 @@ impl Schedule {
     pub fn at(&self, step: u64, per_epoch: u64, total: u64) -> Rate {
         match *self {
             Self::Constant { lr } => Rate { lr, beta1: None },
-            Self::Type1 { lr } => Rate { lr: lr * 0.5f64.powf((step / per_epoch.max(1)) as f64), beta1: None },
+            Self::Type1 { lr } => Rate { lr: lr * 0.5f64.powf((step / per_epoch.max(1)).saturating_sub(1) as f64), beta1: None },
             Self::Cosine { lr } => Rate { lr: cosine(lr, 0.0, step as f64 / total.max(1) as f64), beta1: None },
             Self::OneCycle { max, warm_up, total: own } => {
                 let last = own.unwrap_or(total).max(1) as f64 - 1.0;
@@ -109,7 +109,8 @@ mod tests {
 
     #[test]
     fn the_others_fall_as_they_should() {
-        assert_eq!(Schedule::type1(0.1).at(25, 10, 100).lr, 0.025);
+        let halved = [0, 9, 10, 19, 20, 35].map(|step| Schedule::type1(0.1).at(step, 10, 100).lr);
+        assert_eq!(halved, [0.1, 0.1, 0.1, 0.1, 0.05, 0.025]);
         assert_eq!(Schedule::constant(0.1).at(99, 10, 100).lr, 0.1);
         let c = Schedule::cosine(0.2);
         assert_eq!(c.at(0, 10, 100).lr, 0.2);

@@ -18,7 +18,6 @@ use candle_core::{DType, Tensor};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// What is trained: a model with its data.
@@ -58,15 +57,20 @@ pub struct TrainConfig {
     pub seed: u64,
 }
 
+/// Keeps the bytes of a checkpoint in place of the last ones; says why when it cannot.
+pub type Keep<'a> = &'a dyn Fn(&[u8]) -> Result<(), String>;
+
 /// Where and how often the state is kept.
-#[derive(Debug, Clone, Default)]
-pub struct Checkpoints {
-    /// The file; `None` keeps nothing.
-    pub file: Option<PathBuf>,
+#[derive(Clone, Copy, Default)]
+pub struct Checkpoints<'a> {
+    /// Takes the state; `None` keeps nothing.
+    pub keep: Option<Keep<'a>>,
     /// Every so many epochs (1 when zero).
     pub every_epochs: usize,
     /// And whenever this much time has passed since the last one.
     pub every: Option<Duration>,
+    /// What is trained on what, in any form: a checkpoint of another task is refused.
+    pub task: Option<&'a serde_json::Value>,
 }
 
 /// One epoch as it went.
@@ -151,7 +155,7 @@ pub(super) struct Progress {
 pub fn train(
     learner: &mut dyn Learner,
     config: &TrainConfig,
-    checkpoints: &Checkpoints,
+    checkpoints: &Checkpoints<'_>,
     resume: Option<Checkpoint>,
     observer: &dyn Observer,
 ) -> Result<TrainReport, TrainError> {
@@ -180,7 +184,7 @@ pub fn train(
         last_saved: Instant::now(),
     };
     if let Some(checkpoint) = resume {
-        run.take_up(checkpoint, learner, config)?;
+        run.take_up(checkpoint, learner, config, checkpoints)?;
     }
     observer.start("training", total as usize);
     observer.advance(run.progress.step as usize);
@@ -311,16 +315,24 @@ impl Run {
         Ok(())
     }
 
-    fn save(&mut self, learner: &dyn Learner, config: &TrainConfig, to: &Checkpoints) -> Result<(), TrainError> {
+    fn save(&mut self, learner: &dyn Learner, config: &TrainConfig, to: &Checkpoints<'_>) -> Result<(), TrainError> {
         self.last_saved = Instant::now();
-        if let Some(file) = &to.file {
-            Checkpoint::of(config, &self.progress, learner.params(), &self.optimizer, self.best.as_ref())?.write(file)?;
+        if let Some(keep) = to.keep {
+            let task = to.task.unwrap_or(&serde_json::Value::Null);
+            let state = Checkpoint::of(config, task, &self.progress, learner.params(), &self.optimizer, self.best.as_ref())?;
+            keep(&state.to_bytes()?).map_err(CheckpointError::NotKept)?;
         }
         Ok(())
     }
 
-    fn take_up(&mut self, from: Checkpoint, learner: &mut dyn Learner, config: &TrainConfig) -> Result<(), TrainError> {
-        let state = from.open(config)?;
+    fn take_up(
+        &mut self,
+        from: Checkpoint,
+        learner: &mut dyn Learner,
+        config: &TrainConfig,
+        checkpoints: &Checkpoints<'_>,
+    ) -> Result<(), TrainError> {
+        let state = from.open(config, checkpoints.task.unwrap_or(&serde_json::Value::Null))?;
         learner.params_mut().restore(&state.weights)?;
         self.optimizer.restore(learner.params(), &state.moments)?;
         self.progress = state.progress;

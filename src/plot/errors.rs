@@ -23,7 +23,16 @@ const MOST_DIRECT: usize = 14;
 ///
 /// Errors: [`PlotError::Empty`] without a finite value. Cost: linear.
 pub fn error_by_horizon(curves: &[Curve], metric: &str, title: &str) -> Result<Picture, PlotError> {
-    let plan = Plan::new(curves, metric)?;
+    drawn(Plan::new(curves, metric)?, title)
+}
+
+/// Draws a loss against the epoch, one line per curve; otherwise as [`error_by_horizon`].
+pub fn loss_by_epoch(curves: &[Curve], title: &str) -> Result<Picture, PlotError> {
+    drawn(Plan { x_label: "epoch", ..Plan::new(curves, "loss")? }, title)
+}
+
+fn drawn(plan: Plan<'_>, title: &str) -> Result<Picture, PlotError> {
+    let curves = plan.curves;
     let (width, height) = (f64::from(WIDTH), f64::from(HEIGHT));
     let mut picture = Picture::new(width, height, title);
     let direct = plan.shown.len() <= MOST_DIRECT;
@@ -46,6 +55,8 @@ pub(super) fn key((color, dash): LineStyle) -> Key {
 pub(super) struct Plan<'a> {
     curves: &'a [Curve],
     metric: &'a str,
+    /// What is counted along the horizontal axis.
+    x_label: &'static str,
     /// Indices of curves with a finite value.
     shown: Vec<usize>,
     x: (f64, f64),
@@ -81,7 +92,7 @@ impl<'a> Plan<'a> {
         if cut {
             notes.push("larger errors run out of the frame".to_string());
         }
-        Ok(Plan { curves, metric, shown, x, y: (low, high), notes })
+        Ok(Plan { curves, metric, x_label: "step of the horizon", shown, x, y: (low, high), notes })
     }
 
     /// Draws the chart into the area below a heading (may be empty); `direct` writes the names at the line ends.
@@ -107,7 +118,7 @@ impl<'a> Plan<'a> {
         picture.text((area.x + used, area.y + 14.0), &metric, LABEL_SIZE, false, LABEL, Anchor::Start);
         frame.axes(picture, TimeKind::Integer, (area.x, area.right()));
         let middle = frame.area.x + frame.area.w / 2.0;
-        picture.text((middle, frame.area.bottom() + 40.0), "step of the horizon", LABEL_SIZE, false, LABEL, Anchor::Middle);
+        picture.text((middle, frame.area.bottom() + 40.0), self.x_label, LABEL_SIZE, false, LABEL, Anchor::Middle);
         let mut ends = Vec::new();
         for (&i, name) in self.shown.iter().zip(&names) {
             let points: Vec<Xy> = self.curves[i].values.iter().enumerate().map(|(h, v)| (h as f64 + 1.0, *v)).collect();

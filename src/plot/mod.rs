@@ -23,7 +23,7 @@ mod ticks;
 pub use axes::TimeKind;
 pub use backtest::{BacktestOptions, backtest_chart};
 pub use bars::{BarGroup, bars};
-pub use errors::{Curve, error_by_horizon};
+pub use errors::{Curve, error_by_horizon, loss_by_epoch};
 pub use forecast::{Band, ForecastOptions, ForecastPanel, MOST_PANELS, ModelForecast, forecast_chart, readable_tail};
 pub use scene::Picture;
 

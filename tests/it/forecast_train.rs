@@ -1,6 +1,6 @@
 //! `shoal forecast train`, saved models, and networks in the other verbs.
 
-use crate::support::{air, num, ok, ok_with, rows, run, run_with, shared, shoal, temp, write};
+use crate::support::{air, num, ok, ok_with, rows, run, run_with, shared, temp, write};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -217,6 +217,21 @@ fn mistakes_are_explained() {
     ok(&format!("forecast train {data} {READ} {SMALL} --epochs 1 --save {s}").replace("--epochs 3 ", ""));
     refused(&format!("forecast train {data} {READ} {SMALL} --save {s}"), "--force");
     refused(&format!("forecast train {data} {READ} {SMALL} --lr 0.5 --save {s} --resume {s}"), "must repeat them");
+    // Dropout is part of the network, not of the training settings; so is the data.
+    let resume = format!("{READ} {} --epochs 1 --save {s} --resume {s}", SMALL.replace("--epochs 3 ", ""));
+    refused(&format!("forecast train {data} {resume} --dropout 0.5"), "architecture was");
+    let changed = write(&dir, "c.csv", waves(200).replace("00:00:00,1", "00:00:00,2"));
+    refused(&format!("forecast train {changed} {resume}"), "data was");
+    refused(&format!("forecast train {data} {READ} -m timemixer --solver adam -L 24 -H 6 --save {s}"), "--solver belongs");
+    refused(&format!("forecast predict {data} {READ} -m naive -H 3 --solver adam"), "--solver belongs");
+    refused(&format!("forecast train {data} {READ} {SMALL} --preset custom --validation 0.3 --save {s}"), "cannot be used with");
+    // Rows numbered from 1 have no calendar.
+    let bare = write(
+        &dir,
+        "n.csv",
+        waves(200).lines().map(|l| format!("{}\n", l.split_once(',').map_or("", |x| x.1))).collect::<String>(),
+    );
+    refused(&format!("forecast predict --load {s} {bare} --layout wide"), "calendar features");
     refused(&format!("forecast predict --load {s} {data} {READ} -H 7"), "train it with -H 7");
     let renamed = write(&dir, "r.csv", waves(200).replace("date,a,b,c", "date,a,b,d"));
     refused(&format!("forecast predict --load {s} {renamed} {READ}"), "channel \"c\"");
@@ -277,5 +292,4 @@ fn evaluation_trains_networks_beside_the_linear_baseline() {
     assert_ne!(ok(&line), ok(&format!("{line} --seed 1")));
     let (code, _, _) = run_with(&format!("{line} --assert timemixer.mse<0"), "");
     assert_eq!(code, 3);
-    let _ = shoal();
 }

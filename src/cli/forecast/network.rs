@@ -8,6 +8,7 @@ use crate::forecast::time_features::{Sampling, time_features};
 use crate::forecast::timemixer::{MarkOrder, Pooling};
 use crate::nn::train::TrainError;
 use crate::table::{Freq, Panel};
+use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
 /// How networks are made and trained. What is not given comes from the preset, else from the model.
@@ -131,6 +132,50 @@ pub enum ChannelsArg {
     Mixing,
 }
 
+/// The library's choices as clap takes them: the library itself knows nothing of clap.
+macro_rules! choices {
+    ($kind:ty { $($variant:ident = $name:literal $(: $help:literal)?;)* }) => {
+        impl ValueEnum for $kind {
+            fn value_variants<'a>() -> &'a [Self] {
+                &[$(<$kind>::$variant),*]
+            }
+            fn to_possible_value(&self) -> Option<PossibleValue> {
+                Some(match self {
+                    $(<$kind>::$variant => PossibleValue::new($name)$(.help($help))?,)*
+                })
+            }
+        }
+    };
+}
+
+choices! { ScheduleKind {
+    OneCycle = "one-cycle": "up to --lr and down to almost nothing, step by step, momentum against it";
+    Type1 = "type1": "halved after every epoch but the first";
+    Cosine = "cosine": "down along a half cosine";
+    Constant = "constant": "the same throughout";
+} }
+choices! { OptimizerKind {
+    Adam = "adam";
+    Adamw = "adamw": "Adam with decoupled weight decay";
+    Sgd = "sgd": "stochastic gradient descent with momentum 0.9";
+} }
+choices! { LossKind {
+    Mse = "mse": "squared error";
+    Mae = "mae": "absolute error";
+    Huber = "huber": "squared up to one standard deviation, absolute beyond";
+    Smape = "smape": "symmetric percentage error";
+} }
+choices! { DecompositionKind {
+    MovingAverage = "moving-average": "trend = moving average";
+    Dft = "dft": "season = the strongest frequencies";
+    DftReference = "dft-reference": "what the published program's DFT option computes: no decomposition (for comparisons)";
+} }
+choices! { Pooling {
+    Avg = "avg": "mean of neighbours";
+    Max = "max": "largest of neighbours";
+    Conv = "conv": "a trained circular convolution of width 3";
+} }
+
 fn positive(s: &str) -> Result<f64, String> {
     match s.parse::<f64>() {
         Ok(v) if v > 0.0 && v.is_finite() => Ok(v),
@@ -174,7 +219,7 @@ impl NetworkArgs {
             clip_norm: self.clip,
             loss: self.loss,
             quantiles,
-            double: self.dtype == Some(DtypeArg::F64),
+            double: self.double(),
             d_model: count(self.d_model),
             d_ff: count(self.d_ff),
             layers: count(self.layers),
@@ -197,6 +242,11 @@ impl NetworkArgs {
         })
     }
 
+    /// Whether networks compute in f64.
+    pub fn double(&self) -> bool {
+        self.dtype == Some(DtypeArg::F64)
+    }
+
     /// The network a model stands for under these options; `None` for models that are fitted otherwise.
     pub fn network(&self, spec: &ModelSpec) -> Option<NetworkKind> {
         match spec {
@@ -208,6 +258,9 @@ impl NetworkArgs {
 
     /// Refuses network options where no network is trained: they would be ignored.
     pub fn refuse_unused(&self, models: &[ModelSpec]) -> Outcome {
+        if self.solver.is_some() && !models.iter().any(|m| matches!(m, ModelSpec::Linear(_))) {
+            return Err(Failure::usage("--solver belongs to the linear models, and none of the models is one: leave it out"));
+        }
         if models.iter().any(|m| self.network(m).is_some()) {
             return Ok(());
         }
@@ -277,6 +330,11 @@ pub fn marks(times: &[i64], sampling: Option<Sampling>) -> Vec<Vec<f64>> {
 
 /// The series of a panel with their features over history and horizon.
 pub fn network_series<'a>(panel: &'a Panel, sampling: Option<Sampling>, horizon: usize) -> Outcome<Vec<NetworkSeries<'a>>> {
+    if sampling.is_some() && matches!(panel.freq, Freq::Integer(_)) {
+        return Err(Failure::usage(
+            "the network takes calendar features, and the data has plain integers for time stamps: give it the time column it was trained with",
+        ));
+    }
     (panel.series.iter())
         .map(|s| {
             let mut times = s.times.to_vec();

@@ -6,7 +6,6 @@ use crate::cli::failure::{Failure, Outcome};
 use crate::cli::session::Session;
 use crate::forecast::engine::SeriesForecast;
 use crate::forecast::intervals::{IntervalConfig, IntervalMethod};
-use crate::forecast::linear::LinearKind;
 use crate::forecast::neural::architecture::Architecture;
 use crate::forecast::neural::fit::{FitPlan, Start, fit, predict};
 use crate::forecast::neural::forecaster::{Channels, Forecaster};
@@ -18,7 +17,7 @@ use crate::nn::train::Checkpoints;
 use crate::table::{Layout, Panel};
 
 /// Share of the last rows kept for early stopping and calibration when nothing is said.
-const VALIDATION: f64 = 0.2;
+pub const VALIDATION: f64 = 0.2;
 /// Window length when nothing is said and the series are long enough.
 const LOOKBACK: usize = 96;
 
@@ -27,7 +26,7 @@ pub fn spec_of(forecaster: &Forecaster) -> ModelSpec {
     match &forecaster.card().architecture {
         Architecture::TimeMixer(_) => ModelSpec::Network(NetworkKind::TimeMixer),
         Architecture::PatchTst(_) => ModelSpec::Network(NetworkKind::PatchTst),
-        Architecture::Linear(c) => ModelSpec::Linear(LinearKind::clone(&c.kind)),
+        Architecture::Linear(c) => ModelSpec::Linear(c.kind),
     }
 }
 

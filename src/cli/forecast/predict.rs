@@ -19,6 +19,7 @@ use crate::table::{BadInput, Format, Panel, ReadOptions, Table, Values, read_pan
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -61,6 +62,8 @@ struct PredictConfig {
     horizon: usize,
     season: Option<u32>,
     lookback: Option<usize>,
+    /// What the models over the whole panel used, by model.
+    lookbacks: BTreeMap<String, usize>,
     intervals: IntervalConfig,
     strict: bool,
     read: ReadOptions,
@@ -99,6 +102,7 @@ pub fn run(args: PredictArgs, mut session: Session) -> Outcome {
         loaded: args.load.clone(),
         season: args.model.season,
         lookback: args.model.lookback.map(|l| l as usize),
+        lookbacks: BTreeMap::new(),
         strict: args.model.strict,
         read: args.input.read_options(),
     };
@@ -125,6 +129,7 @@ pub fn run(args: PredictArgs, mut session: Session) -> Outcome {
     }
     let calibration = config.intervals.calibration_need(config.horizon);
     let mut runs = Vec::new();
+    let mut lookbacks: Vec<(String, usize)> = Vec::new();
     for spec in &config.models {
         let series = inputs(&panel, &seasons, spec);
         let longest = series.iter().map(|s| s.y.len()).max().unwrap_or(0);
@@ -137,13 +142,13 @@ pub fn run(args: PredictArgs, mut session: Session) -> Outcome {
                 let task =
                     networks::Task { kind, lookback: config.lookback, horizon: config.horizon, intervals: &config.intervals };
                 let (forecasts, used) = networks::train_and_forecast(&args.network, task, &panel, &session)?;
-                config.lookback = Some(used);
+                lookbacks.push((spec.to_string(), used));
                 forecasts
             }
             (None, None) => {
                 if spec.is_global() {
                     tracing::info!("{spec}: lookback {lookback}");
-                    config.lookback = Some(lookback);
+                    lookbacks.push((spec.to_string(), lookback));
                 }
                 let plan = Plan { horizon: config.horizon, lookback, intervals: config.intervals.clone() };
                 predict_panel(spec, &series, &plan, session.observer())?
@@ -151,6 +156,7 @@ pub fn run(args: PredictArgs, mut session: Session) -> Outcome {
         };
         runs.push(ModelRun { spec: spec.clone(), forecasts });
     }
+    config.lookbacks = lookbacks.into_iter().collect();
     let (fallbacks, unconverged) = troubles(&panel, &runs);
     report_fallbacks(config.strict, &fallbacks, &unconverged)?;
     let table = forecast_table(&panel, &runs, &config)?;

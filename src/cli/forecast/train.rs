@@ -1,23 +1,25 @@
 //! `shoal forecast train`: train a network on a panel and save it.
 
-use super::common::{HorizonArg, default_lookback};
+use super::common::HorizonArg;
 use super::network::{self, NetworkArgs, Solver};
+use super::networks;
 use super::show;
 use crate::cli::args::{CheckArgs, InputArgs, OutputArgs};
 use crate::cli::failure::{Failure, Outcome, complete};
 use crate::cli::output::to_json;
 use crate::cli::report;
 use crate::cli::session::{COMMIT, Session, VERSION};
-use crate::forecast::neural::fit::{FitPlan, Start, dtype_name, fit};
-use crate::forecast::neural::forecaster::{Channels, Forecaster};
+use crate::forecast::neural::fit::{FitPlan, NetworkSeries, Start, dtype_name, fit};
+use crate::forecast::neural::forecaster::Channels;
 use crate::forecast::neural::options::{NetworkKind, NetworkOptions, Shape};
 use crate::forecast::protocol::{PRESETS, Preset};
 use crate::forecast::spec::ModelSpec;
 use crate::forecast::time_features::Sampling;
 use crate::forecast::timemixer::MarkOrder;
 use crate::nn::checkpoint::Checkpoint;
+use crate::nn::params::tensors_of;
 use crate::nn::train::{Checkpoints, TrainReport};
-use crate::plot::{Curve, error_by_horizon};
+use crate::plot::{Curve, loss_by_epoch};
 use crate::run::check::MetricRow;
 use crate::table::{AtomicFile, BadInput, Layout, Panel, ReadOptions, Table, Values, read_panel};
 use clap::{Args, ValueEnum};
@@ -55,9 +57,9 @@ pub struct TrainArgs {
     /// Settings, and ends of the training and validation rows, of a published data set.
     #[arg(long, value_name = "NAME", value_parser = table_preset)]
     preset: Option<&'static Preset>,
-    /// Share of the last rows of each series kept for early stopping and calibration.
-    #[arg(long, value_name = "SHARE", default_value = "0.2", value_parser = validation_share)]
-    validation: f64,
+    /// Share of the last rows of each series kept for early stopping and calibration [default: 0.2, or the preset's rows]
+    #[arg(long, value_name = "SHARE", value_parser = validation_share, conflicts_with = "preset")]
+    validation: Option<f64>,
     /// Whether the series enter a window together. auto: when they share all their time stamps and come as columns.
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
     panel: PanelArg,
@@ -120,12 +122,13 @@ struct TrainRecord {
     horizon: usize,
     lookback: usize,
     preset: Option<String>,
-    validation: f64,
+    validation: Option<f64>,
     channels_are: Channels,
     sampling: Option<Sampling>,
     options: NetworkOptions,
     architecture: serde_json::Value,
     training: serde_json::Value,
+    dtype: &'static str,
     read: ReadOptions,
 }
 
@@ -140,15 +143,21 @@ pub fn run(args: TrainArgs, mut session: Session) -> Outcome {
     if args.checkpoint_minutes.is_some_and(|m| !(m > 0.0 && m.is_finite())) {
         return Err(Failure::usage("--checkpoint-minutes: expected a number above 0"));
     }
+    session.dtype = if args.network.double() { "f64" } else { "f32" };
     let mut output = session.open_outputs(&args.output)?;
     let checkpoint_file = prepare_save(&args)?;
     let start = match (&args.resume, &args.weights) {
         (Some(dir), _) => {
-            let checkpoint =
-                Checkpoint::read(&dir.join(CHECKPOINT_FILE)).map_err(|e| Failure::usage(format!("--resume: {e}")))?;
+            let file = dir.join(CHECKPOINT_FILE).display().to_string();
+            let bytes = session.open_raw(&file)?;
+            let checkpoint = Checkpoint::from_bytes(&bytes).map_err(|e| BadInput::new(file, e.to_string()))?;
             Start::Resume(Box::new(checkpoint))
         }
-        (None, Some(file)) => Start::Weights(file.clone()),
+        (None, Some(file)) => {
+            let file = file.display().to_string();
+            let bytes = session.open_raw(&file)?;
+            Start::Weights(tensors_of(&bytes).map_err(|e| BadInput::new(file, e.to_string()))?)
+        }
         (None, None) => Start::Fresh,
     };
     let mut read = args.input.read_options();
@@ -167,8 +176,9 @@ pub fn run(args: TrainArgs, mut session: Session) -> Outcome {
     }
     let channels_are = channels_of(&args, &panel)?;
     let longest = panel.series.iter().map(|s| s.y.len()).max().unwrap_or(0);
+    let validation = args.validation.unwrap_or(networks::VALIDATION);
     let wanted = args.lookback.map(|l| l as usize).or(args.preset.map(|p| p.lookback));
-    let lookback = wanted.unwrap_or_else(|| default_lookback(longest, 1, horizon).max(96).min((longest / 3).max(2)));
+    let lookback = wanted.unwrap_or_else(|| networks::default_lookback(&panel, horizon));
     // The published scripts give every data set hourly features.
     let sampling = if args.preset.is_some_and(|p| p.name != "custom") {
         network::sampling(panel.freq).map(|_| Sampling::Hour)
@@ -188,7 +198,7 @@ pub fn run(args: TrainArgs, mut session: Session) -> Outcome {
     let plan = FitPlan {
         recipe: recipe.clone(),
         channels_are,
-        validation: args.validation,
+        validation,
         rows,
         freq: panel.freq.to_string(),
         sampling,
@@ -199,11 +209,12 @@ pub fn run(args: TrainArgs, mut session: Session) -> Outcome {
         horizon,
         lookback,
         preset: args.preset.map(|p| p.name.to_string()),
-        validation: args.validation,
+        validation: args.preset.is_none().then_some(validation),
         channels_are,
         sampling,
         architecture: to_json(&recipe.architecture)?,
         training: to_json(&recipe.training)?,
+        dtype: dtype_name(recipe.dtype),
         options,
         read,
     };
@@ -214,8 +225,15 @@ pub fn run(args: TrainArgs, mut session: Session) -> Outcome {
         if channels_are == Channels::Joint { "together" } else { "one at a time" },
         dtype_name(recipe.dtype),
     ));
+    // What a resumed run must repeat, besides the training settings that the checkpoint holds itself.
+    let task = json!({
+        "architecture": to_json(&recipe.architecture)?, "loss": to_json(&recipe.loss)?, "channels": channels_are, "validation": validation,
+        "rows": rows, "data": fingerprint(&series),
+    });
+    let keep = |bytes: &[u8]| write_whole(&checkpoint_file, bytes).map_err(|e| e.to_string());
     let checkpoints = Checkpoints {
-        file: Some(checkpoint_file.clone()),
+        keep: Some(&keep),
+        task: Some(&task),
         every_epochs: args.checkpoint_epochs as usize,
         every: args.checkpoint_minutes.map(|m| Duration::from_secs_f64(60.0 * m)),
     };
@@ -226,7 +244,8 @@ pub fn run(args: TrainArgs, mut session: Session) -> Outcome {
         }
         network::failure(e, Some(&kept))
     })?;
-    save(&args.save, &forecaster)?;
+    let bytes = forecaster.to_bytes().map_err(|e| Failure::Run(e.into()))?;
+    write_whole(&args.save.join(MODEL_FILE), &bytes).map_err(Failure::Run)?;
     let history = &forecaster.card().report;
     let rows = [summary_row(&args, lookback, horizon, history)];
     if output.wants_picture() || session.keeps_run() {
@@ -235,7 +254,7 @@ pub fn run(args: TrainArgs, mut session: Session) -> Outcome {
         show::keep(&session, "training.svg", &picture)?;
     }
     if let Some(mut file) = session.run_file(MODEL_FILE)? {
-        file.write_all(&forecaster.to_bytes().map_err(|e| Failure::Run(e.into()))?)?;
+        file.write_all(&bytes)?;
         file.commit()?;
     }
     report::keep(&session, &rows)?;
@@ -269,6 +288,12 @@ fn kind_of(args: &TrainArgs) -> Outcome<NetworkKind> {
             args.method, args.method
         )));
     };
+    if args.network.solver.is_some() && !matches!(kind, NetworkKind::Linear(_)) {
+        return Err(Failure::usage(format!(
+            "--solver belongs to the linear models: {} is trained by gradient descent anyway",
+            args.method
+        )));
+    }
     if args.network.solver == Some(Solver::Ols) {
         return Err(Failure::usage(format!(
             "--solver ols needs no training: `shoal forecast predict -m {}` solves it exactly",
@@ -296,11 +321,25 @@ fn prepare_save(args: &TrainArgs) -> Outcome<PathBuf> {
     Ok(checkpoint)
 }
 
-fn save(dir: &Path, forecaster: &Forecaster) -> Outcome {
-    let mut file = AtomicFile::create(dir.join(MODEL_FILE))?;
-    file.write_all(&forecaster.to_bytes().map_err(|e| Failure::Run(e.into()))?)?;
-    file.commit()?;
-    Ok(())
+/// Replaces a file, whole or not at all.
+fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let mut file = AtomicFile::create(path)?;
+    file.write_all(bytes)?;
+    Ok(file.commit()?)
+}
+
+/// A checksum of the data as the network sees it: ids, values, calendar features.
+fn fingerprint(series: &[NetworkSeries<'_>]) -> String {
+    use sha2::{Digest, Sha256};
+    let mut hash = Sha256::new();
+    for s in series {
+        hash.update((s.id.len() as u64).to_le_bytes());
+        hash.update(s.id);
+        for v in s.y.iter().chain(s.marks.iter().flatten()) {
+            hash.update(v.to_le_bytes());
+        }
+    }
+    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Whether the series enter a window together.
@@ -325,7 +364,7 @@ fn channels_of(args: &TrainArgs, panel: &Panel) -> Outcome<Channels> {
                 .remedy("a preset's split by rows needs all channels on all rows")
                 .into())
         }
-        PanelArg::Auto => Ok(if aligned && panel.layout == Layout::Wide { Channels::Joint } else { Channels::Pooled }),
+        PanelArg::Auto => Ok(networks::default_channels(panel)),
     }
 }
 
@@ -367,5 +406,5 @@ fn picture(model: &str, history: &TrainReport) -> Outcome<crate::plot::Picture> 
         curve("training", history.epochs.iter().map(|r| r.train_loss).collect()),
         curve("validation", history.epochs.iter().map(|r| r.validation.unwrap_or(f64::NAN)).collect()),
     ];
-    Ok(error_by_horizon(&curves, "loss", &format!("{model}: loss by epoch"))?)
+    Ok(loss_by_epoch(&curves, &format!("{model}: loss by epoch"))?)
 }

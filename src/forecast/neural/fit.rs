@@ -9,13 +9,12 @@ use crate::forecast::intervals::{Calibration, IntervalConfig, IntervalMethod};
 use crate::forecast::naive;
 use crate::forecast::time_features::Sampling;
 use crate::nn::checkpoint::Checkpoint;
-use crate::nn::params::{WeightsError, read_tensors};
 use crate::nn::train::{Checkpoints, TrainError, train};
 use crate::run::observer::Observer;
 use crate::run::seed::Streams;
-use candle_core::DType;
+use candle_core::{DType, Tensor};
+use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Validation windows whose errors are kept for conformal intervals, per channel (joint) or over all series (pooled).
@@ -48,8 +47,8 @@ pub struct FitPlan {
 pub enum Start {
     /// From freshly drawn weights.
     Fresh,
-    /// From the weights of a safetensors file.
-    Weights(PathBuf),
+    /// From weights under their canonical names; the scores of a saved forecaster's calibration may lie beside them.
+    Weights(BTreeMap<String, Tensor>),
     /// Where a checkpoint left off.
     Resume(Box<Checkpoint>),
 }
@@ -76,7 +75,7 @@ impl From<candle_core::Error> for NetworkError {
 pub fn fit(
     series: &[NetworkSeries<'_>],
     plan: &FitPlan,
-    checkpoints: &Checkpoints,
+    checkpoints: &Checkpoints<'_>,
     start: Start,
     observer: &dyn Observer,
 ) -> Result<Forecaster, NetworkError> {
@@ -113,12 +112,9 @@ pub fn fit(
     let resume = match start {
         Start::Fresh => None,
         Start::Resume(checkpoint) => Some(*checkpoint),
-        Start::Weights(file) => {
-            let with_file = |e: WeightsError| NetworkError::Data(format!("{}: {e}", file.display()));
-            let mut tensors = read_tensors(&file).map_err(with_file)?;
-            // A saved forecaster may serve too.
+        Start::Weights(mut tensors) => {
             tensors.remove(SCORES);
-            network.params_mut().restore(&tensors).map_err(with_file)?;
+            network.params_mut().restore(&tensors).map_err(|e| NetworkError::Data(format!("the weights do not fit: {e}")))?;
             None
         }
     };

@@ -24,12 +24,12 @@ pub enum NetworkKind {
 }
 
 /// How the learning rate changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ScheduleKind {
     /// up to --lr and down to almost nothing, step by step, momentum against it
     OneCycle,
-    /// halved after every epoch
+    /// halved after every epoch but the first
     Type1,
     /// down along a half cosine
     Cosine,
@@ -38,7 +38,7 @@ pub enum ScheduleKind {
 }
 
 /// The update rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OptimizerKind {
     Adam,
@@ -49,7 +49,7 @@ pub enum OptimizerKind {
 }
 
 /// What training minimises, as typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LossKind {
     /// squared error
@@ -63,7 +63,7 @@ pub enum LossKind {
 }
 
 /// Season and trend in a TimeMixer, as typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DecompositionKind {
     /// trend = moving average

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// How a window becomes the next coarser one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pooling {
     /// mean of neighbours

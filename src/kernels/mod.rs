@@ -14,6 +14,7 @@ pub mod gemm;
 pub mod linear;
 pub mod loss;
 pub mod norm;
+pub mod pdm;
 pub mod simd;
 pub mod smooth;
 pub mod update;

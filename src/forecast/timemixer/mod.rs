@@ -6,7 +6,8 @@
 //!
 //! # Shapes
 //! Hidden states are (rows, d_model, T_i), time last: rows = batch · channels in the channel-independent form, batch in the
-//! channel-mixing form.
+//! channel-mixing form. The channel-independent form with the moving average keeps all scales in one tensor instead and runs each
+//! block as one operation, see [`fused`].
 //!
 //! # Cost
 //! Per row and block about 2 d (Σ T_i T_{i+1} + T_{i+1}²) multiply-adds for season and as much for trend, 2 d d_ff ΣT_i for the
@@ -21,6 +22,7 @@
 //! remainder, the calendar features of the dropped steps are dropped too.
 
 mod config;
+mod fused;
 pub mod presets;
 #[cfg(test)]
 mod tests;
@@ -76,6 +78,8 @@ pub struct TimeMixer {
     /// `out_res` and `regr` of the mixing form.
     residual: Vec<(Affine, Affine)>,
     down: Option<ParamId>,
+    /// Whether blocks are run as one operation each.
+    fused: bool,
 }
 
 impl TimeMixer {
@@ -162,7 +166,8 @@ impl TimeMixer {
             }
             _ => None,
         };
-        Ok(Self { config, params, blocks, token, time, norms, heads, projection, residual, down })
+        let fused = config.channel_independent && matches!(config.decomposition, Decomposition::MovingAverage { .. });
+        Ok(Self { config, params, blocks, token, time, norms, heads, projection, residual, down, fused })
     }
 
     /// What it is made of.
@@ -200,12 +205,7 @@ impl TimeMixer {
     /// The embedded calendar features, (b, d, steps).
     fn embed_marks(&self, pass: &Pass, marks: &Tensor, every: usize, steps: usize) -> Result<Option<Value>> {
         let Some(time) = self.time else { return Ok(None) };
-        let marks = if every == 1 {
-            marks.narrow(2, 0, steps)?.contiguous()?
-        } else {
-            let rows: Vec<u32> = (0..steps).map(|i| (i * every) as u32).collect();
-            marks.index_select(&Tensor::from_vec(rows, steps, marks.device())?, 2)?
-        };
+        let marks = every_mark(marks, every, steps)?;
         Ok(Some(ops::linear_mid(&Value::constant(&marks), &pass.param(time), None, Activation::Identity)?))
     }
 
@@ -291,56 +291,16 @@ impl TimeMixer {
         ops::add(&from_heads, &ops::scale(&from_projection, self.heads.len() as f64)?)
     }
 
-    /// What the calendar of the horizon adds, (b, outputs, H), from all scales.
-    fn future(&self, pass: &Pass, batch: &Batch) -> Result<Option<Value>> {
-        if !self.config.future_features {
-            return Ok(None);
-        }
-        let Some(marks) = &batch.future_marks else {
-            bail!("timemixer: the time features of the horizon are not known, but the model was trained with them");
-        };
-        let Some(embedded) = self.embed_marks(pass, marks, 1, self.config.horizon)? else { return Ok(None) };
-        let embedded = ops::dropout(pass, &embedded, self.config.dropout)?;
-        let projected = ops::linear_mid(&embedded, &pass.param(self.projection.weight), None, Activation::Identity)?;
-        Ok(Some(ops::scale(&projected, self.heads.len() as f64)?))
-    }
-}
-
-fn mlp_values(pass: &Pass, m: &Mlp) -> [Value; 4] {
-    [m.first.weight, m.first.bias, m.second.weight, m.second.bias].map(|id| pass.param(id))
-}
-
-impl Network for TimeMixer {
-    fn params(&self) -> &Params {
-        &self.params
-    }
-
-    fn params_mut(&mut self) -> &mut Params {
-        &mut self.params
-    }
-
-    fn forward(&self, pass: &Pass, batch: &Batch) -> Result<Value> {
+    /// From the normalised scales (b, n, T_i) to the forecast (rows, outputs, H) without the shares of the biases. `trends` gets the trend
+    /// of each scale that the channel-mixing form splits off first.
+    fn forecast(&self, pass: &Pass, batch: &Batch, scales: Vec<Value>, trends: &mut Vec<Value>) -> Result<Value> {
         let c = &self.config;
-        let (b, n, l) = batch.x.dims3()?;
-        if (n, l) != (c.channels, c.lookback) {
-            bail!("timemixer: takes windows of {} channels and {} steps, got {n} and {l}", c.channels, c.lookback);
-        }
-        let rows = if c.channel_independent { b * n } else { b };
-        let mut statistics: Option<Statistics> = None;
         let mut hidden = Vec::new();
-        let mut trends = Vec::new();
         let mut every = 1;
-        for (i, x) in self.pool(pass, &batch.x)?.into_iter().enumerate() {
-            let t = x.dims()[2];
-            let mut x = x;
-            if c.normalize {
-                let (gain, shift) = (pass.param(self.norms[i].weight), pass.param(self.norms[i].bias));
-                let (y, stats) = ops::instance_norm(&x, Some((&gain, &shift)), NORM_EPS, false)?;
-                x = y;
-                statistics.get_or_insert(stats);
-            }
+        for mut x in scales {
+            let (b, n, t) = x.tensor().dims3()?;
             if c.channel_independent {
-                x = ops::reshape(&x, &[rows, 1, t])?;
+                x = ops::reshape(&x, &[b * n, 1, t])?;
             } else {
                 let (season, trend) = ops::decompose(&x, c.moving_average)?;
                 x = season;
@@ -364,6 +324,69 @@ impl Network for TimeMixer {
         for (i, h) in hidden.iter().enumerate().skip(1) {
             y = ops::add(&y, &self.head(pass, i, h)?)?;
         }
+        Ok(y)
+    }
+
+    /// What the calendar of the horizon adds, (b, outputs, H), from all scales.
+    fn future(&self, pass: &Pass, batch: &Batch) -> Result<Option<Value>> {
+        if !self.config.future_features {
+            return Ok(None);
+        }
+        let Some(marks) = &batch.future_marks else {
+            bail!("timemixer: the time features of the horizon are not known, but the model was trained with them");
+        };
+        let Some(embedded) = self.embed_marks(pass, marks, 1, self.config.horizon)? else { return Ok(None) };
+        let embedded = ops::dropout(pass, &embedded, self.config.dropout)?;
+        let projected = ops::linear_mid(&embedded, &pass.param(self.projection.weight), None, Activation::Identity)?;
+        Ok(Some(ops::scale(&projected, self.heads.len() as f64)?))
+    }
+}
+
+/// Every `every`-th of the calendar features (b, f, t), `steps` of them.
+fn every_mark(marks: &Tensor, every: usize, steps: usize) -> Result<Tensor> {
+    if every == 1 {
+        return marks.narrow(2, 0, steps)?.contiguous();
+    }
+    let rows: Vec<u32> = (0..steps).map(|i| (i * every) as u32).collect();
+    marks.index_select(&Tensor::from_vec(rows, steps, marks.device())?, 2)
+}
+
+fn mlp_values(pass: &Pass, m: &Mlp) -> [Value; 4] {
+    [m.first.weight, m.first.bias, m.second.weight, m.second.bias].map(|id| pass.param(id))
+}
+
+impl Network for TimeMixer {
+    fn params(&self) -> &Params {
+        &self.params
+    }
+
+    fn params_mut(&mut self) -> &mut Params {
+        &mut self.params
+    }
+
+    fn forward(&self, pass: &Pass, batch: &Batch) -> Result<Value> {
+        let c = &self.config;
+        let (b, n, l) = batch.x.dims3()?;
+        if (n, l) != (c.channels, c.lookback) {
+            bail!("timemixer: takes windows of {} channels and {} steps, got {n} and {l}", c.channels, c.lookback);
+        }
+        let rows = if c.channel_independent { b * n } else { b };
+        let mut statistics: Option<Statistics> = None;
+        let mut scales = self.pool(pass, &batch.x)?;
+        if c.normalize {
+            for (x, norm) in scales.iter_mut().zip(&self.norms) {
+                let (gain, shift) = (pass.param(norm.weight), pass.param(norm.bias));
+                let (y, stats) = ops::instance_norm(x, Some((&gain, &shift)), NORM_EPS, false)?;
+                *x = y;
+                statistics.get_or_insert(stats);
+            }
+        }
+        let mut trends = Vec::new();
+        let mut y = if self.fused {
+            self.fused_forecast(pass, batch, &scales)?
+        } else {
+            self.forecast(pass, batch, scales, &mut trends)?
+        };
         let per_row = y.dims()[1] * c.horizon;
         y = ops::add_broadcast(&y, &self.head_bias(pass)?, 1, rows, per_row)?;
         if let Some(future) = self.future(pass, batch)? {

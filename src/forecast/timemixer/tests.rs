@@ -288,3 +288,39 @@ fn every_form_gives_finite_gradients_to_every_parameter() {
         }
     }
 }
+
+#[test]
+fn fused_blocks_give_what_single_operations_give() {
+    for (order, outputs, marks, scales) in [
+        (MarkOrder::Aligned, 1, true, 2),
+        (MarkOrder::Reference, 2, true, 2),
+        (MarkOrder::Aligned, 1, false, 0),
+        (MarkOrder::Aligned, 3, true, 3),
+    ] {
+        let config = TimeMixerConfig { mark_order: order, outputs, scales, ..small(3) };
+        let wave = |k: usize| (0.7 * k as f64).sin();
+        let tensor =
+            |n: usize, t: usize| Tensor::from_vec((0..5 * n * t).map(wave).collect::<Vec<_>>(), (5, n, t), &Device::Cpu).unwrap();
+        let batch = Batch { x: tensor(3, 16), marks: marks.then(|| tensor(3, 16)), future_marks: None };
+        let run = |fused: bool| {
+            let mut net = TimeMixer::new(config.clone(), DType::F64, &Streams::new(1)).unwrap();
+            assert!(net.fused);
+            net.fused = fused;
+            let pass = Pass::gradients(net.params());
+            let y = net.forward(&pass, &batch).unwrap();
+            let loss = ops::sum_all(&ops::mul(&y, &y).unwrap()).unwrap();
+            let mut all = vec![Some(y.tensor().clone())];
+            all.extend(pass.backward(&loss).unwrap());
+            all
+        };
+        for (i, (a, b)) in run(true).iter().zip(&run(false)).enumerate() {
+            assert_eq!(a.is_some(), b.is_some(), "result {i}");
+            let (Some(a), Some(b)) = (a, b) else { continue };
+            assert_eq!(a.dims(), b.dims());
+            let values = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            let size = values(b).iter().fold(1.0f64, |m, v| m.max(v.abs()));
+            // The same terms in another order: some thousands of roundings at most.
+            assert!(values(a).iter().zip(values(b)).all(|(a, b)| (a - b).abs() <= 1e-12 * size), "result {i}, {outputs} outputs");
+        }
+    }
+}

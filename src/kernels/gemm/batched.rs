@@ -103,7 +103,7 @@ impl<'a, T: Real> BatchMut<'a, T> {
     ) -> Self {
         let dims = [(batch[0], strides[0]), (batch[1], strides[1]), (rows, row_stride), (cols, col_stride)];
         assert!(
-            extent(&dims).is_some_and(|n| n <= data.len()) && distinct(&dims),
+            extent(&dims).is_some_and(|n| n <= data.len()) && distinct(dims),
             "a batch {batch:?} of {rows}x{cols} overlaps itself or does not fit in {} numbers",
             data.len()
         );

@@ -39,14 +39,13 @@ pub(super) fn extent(dims: &[(usize, usize)]) -> Option<usize> {
 
 /// Whether no two index tuples share an address: from the smallest stride up, each steps over all that lies below it.
 /// (Sufficient, and true for every layout that is a permuted and padded contiguous block.)
-pub(super) fn distinct(dims: &[(usize, usize)]) -> bool {
+pub(super) fn distinct<const N: usize>(mut dims: [(usize, usize); N]) -> bool {
     if dims.iter().any(|&(n, _)| n == 0) {
         return true;
     }
-    let mut long: Vec<(usize, usize)> = dims.iter().filter(|d| d.0 > 1).map(|&(n, stride)| (stride, n)).collect();
-    long.sort_unstable();
+    dims.sort_unstable_by_key(|&(_, stride)| stride);
     let mut reach = 0;
-    for (stride, n) in long {
+    for (n, stride) in dims.into_iter().filter(|d| d.0 > 1) {
         if stride <= reach {
             return false;
         }
@@ -153,7 +152,7 @@ impl<'a, T: Real> MatMut<'a, T> {
     pub fn with_strides(data: &'a mut [T], rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> Self {
         let dims = [(rows, row_stride), (cols, col_stride)];
         assert!(
-            extent(&dims).is_some_and(|n| n <= data.len()) && distinct(&dims),
+            extent(&dims).is_some_and(|n| n <= data.len()) && distinct(dims),
             "a {rows}x{cols} view with strides {row_stride}, {col_stride} overlaps itself or does not fit in {} numbers",
             data.len()
         );

@@ -97,16 +97,53 @@ impl<T: Real> Kernel<T> for Differentiate<'_, T> {
 }
 
 /// `x = act(x)`.
-pub(super) fn apply<T: Real>(activation: Activation, x: &mut [T]) {
+pub(in crate::kernels) fn apply<T: Real>(activation: Activation, x: &mut [T]) {
     if activation != Activation::Identity {
         dispatch(Apply(activation, x));
     }
 }
 
 /// `g = g · act'(x)` and `x = act(x)`. Equal lengths.
-pub(super) fn differentiate<T: Real>(activation: Activation, x: &mut [T], g: &mut [T]) {
+pub(in crate::kernels) fn differentiate<T: Real>(activation: Activation, x: &mut [T], g: &mut [T]) {
     assert_eq!(x.len(), g.len());
     if activation != Activation::Identity {
         dispatch(Differentiate(activation, x, g));
     }
+}
+
+struct Split<'a, T>(Activation, &'a mut [T], &'a mut [T]);
+
+impl<T: Real> Kernel<T> for Split<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Lanes<T>>(self) {
+        let Self(activation, x, slope) = self;
+        macro_rules! each {
+            ($($kind:ident)*) => {
+                match activation {
+                    $(Activation::$kind => {
+                        let (mut xs, mut slopes) = (x.chunks_exact_mut(V::N), slope.chunks_exact_mut(V::N));
+                        for (x, slope) in (&mut xs).zip(&mut slopes) {
+                            let (y, d) = both::<T, V>(Activation::$kind, V::load(x));
+                            y.store(x);
+                            d.store(slope);
+                        }
+                        let (x, slope) = (xs.into_remainder(), slopes.into_remainder());
+                        if !x.is_empty() {
+                            let (y, d) = both::<T, V>(Activation::$kind, V::load_partial(x));
+                            y.store_partial(x);
+                            d.store_partial(slope);
+                        }
+                    })*
+                }
+            };
+        }
+        each!(Identity Gelu Silu Relu Tanh Sigmoid);
+    }
+}
+
+/// `slope = act'(x)` and `x = act(x)`. Equal lengths.
+pub(in crate::kernels) fn split<T: Real>(activation: Activation, x: &mut [T], slope: &mut [T]) {
+    assert_eq!(x.len(), slope.len());
+    dispatch(Split(activation, x, slope));
 }

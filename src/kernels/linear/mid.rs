@@ -54,7 +54,7 @@ impl<T: Real> LinearMid<'_, T> {
         let (i, o, t) = (self.affine.inputs, self.affine.outputs, self.time);
         let slope = self.activation != Activation::Identity;
         let weight = self.affine.matrix();
-        plan.gather(dx.map(|dx| (dx, i * t)), &mut grad.places(), |c, mut dx, sums| {
+        plan.gather([dx.map(|dx| (dx, i * t))], &mut grad.places(), |c, [mut dx], sums| {
             let [dw, db] = split(sums, sizes);
             let mut pre = vec![T::ZERO; if slope { o * t } else { 0 }];
             let mut scaled = pre.clone();

@@ -69,7 +69,7 @@ impl<T: Real> MlpMid<'_, T> {
         let (w1, w2) = (self.first.matrix(), self.second.matrix());
         let into_first = dx.is_some() || s1 != [0, 0];
         let ([p1, p2], [p3, p4]) = (first.places(), second.places());
-        plan.gather(dx.map(|dx| (dx, i * t)), &mut [p1, p2, p3, p4], |c, mut dx, sums| {
+        plan.gather([dx.map(|dx| (dx, i * t))], &mut [p1, p2, p3, p4], |c, [mut dx], sums| {
             let [dw1, db1, dw2, db2] = split(sums, sizes);
             let mut hidden = vec![T::ZERO; h * t];
             let mut inner = hidden.clone();

@@ -72,7 +72,7 @@ impl<T: Real> Mlp<'_, T> {
         let back1 = dx.is_some().then(|| Packed::new(self.first.matrix()));
         let into_first = dx.is_some() || s1 != [0, 0];
         let ([p1, p2], [p3, p4]) = (first.places(), second.places());
-        plan.gather(dx.map(|dx| (dx, i)), &mut [p1, p2, p3, p4], |c, mut dx, sums| {
+        plan.gather([dx.map(|dx| (dx, i))], &mut [p1, p2, p3, p4], |c, [mut dx], sums| {
             let [dw1, db1, dw2, db2] = split(sums, sizes);
             let start = plan.rows_of(c).start;
             let (x, dy) = (&x[start * i..], &dy[start * o..]);

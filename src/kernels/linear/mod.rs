@@ -12,15 +12,15 @@
 //! Rows are cut into chunks by the size of the problem alone. Each chunk adds up its own weight gradients, and those are added in the
 //! order of the chunks: same bytes at any number of threads.
 
-mod act;
+pub(super) mod act;
 mod mid;
 mod mlp_mid;
 mod mlp_rows;
-mod pieces;
+pub(super) mod pieces;
 #[cfg(test)]
 pub mod reference;
 mod rows;
-mod sums;
+pub(super) mod sums;
 #[cfg(test)]
 mod tests;
 
@@ -45,7 +45,7 @@ pub struct Affine<'a, T> {
 
 impl<'a, T: Real> Affine<'a, T> {
     /// Panics when a slice has another length.
-    fn check(&self, op: &str) {
+    pub(super) fn check(&self, op: &str) {
         let (i, o) = (self.inputs, self.outputs);
         assert_eq!(self.weight.len(), o * i, "{op}: the weight is {o} x {i}");
         if let Some(bias) = self.bias {
@@ -53,17 +53,17 @@ impl<'a, T: Real> Affine<'a, T> {
         }
     }
 
-    fn matrix(&self) -> MatRef<'a, T> {
+    pub(super) fn matrix(&self) -> MatRef<'a, T> {
         MatRef::new(self.weight, self.outputs, self.inputs)
     }
 
     /// Sums start from the bias of each column.
-    fn row_start(&self) -> Start<'a, T> {
+    pub(super) fn row_start(&self) -> Start<'a, T> {
         self.bias.map_or(Start::Zero, Start::Row)
     }
 
     /// Sums start from the bias of each row.
-    fn column_start(&self) -> Start<'a, T> {
+    pub(super) fn column_start(&self) -> Start<'a, T> {
         self.bias.map_or(Start::Zero, Start::Column)
     }
 }

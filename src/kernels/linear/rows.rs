@@ -58,7 +58,7 @@ impl<T: Real> Linear<'_, T> {
         let slope = self.activation != Activation::Identity;
         let forward = slope.then(|| Packed::new(self.affine.matrix().t()));
         let back = dx.is_some().then(|| Packed::new(self.affine.matrix()));
-        plan.gather(dx.map(|dx| (dx, i)), &mut grad.places(), |c, mut dx, sums| {
+        plan.gather([dx.map(|dx| (dx, i))], &mut grad.places(), |c, [mut dx], sums| {
             let [dw, db] = split(sums, sizes);
             let first = plan.rows_of(c).start;
             let (x, dy) = (&x[first * i..], &dy[first * o..]);

@@ -49,37 +49,95 @@ impl<T: Real> Kernel<T> for Rows<'_, T> {
 }
 
 /// `sums[j] += Σ_i x[i, j]`; x has `sums.len()` columns.
-pub(super) fn add_columns<T: Real>(x: &[T], sums: &mut [T]) {
+pub(in crate::kernels) fn add_columns<T: Real>(x: &[T], sums: &mut [T]) {
     if !x.is_empty() && !sums.is_empty() {
         dispatch(Columns(x, sums));
     }
 }
 
 /// `sums[i] += Σ_j x[i, j]`; x has `sums.len()` rows.
-pub(super) fn add_rows<T: Real>(x: &[T], sums: &mut [T]) {
+pub(in crate::kernels) fn add_rows<T: Real>(x: &[T], sums: &mut [T]) {
     if !x.is_empty() && !sums.is_empty() {
         dispatch(Rows(x, sums));
     }
 }
 
-struct Add<'a, T>(&'a mut [T], &'a [T]);
+/// What [`Zip`] does with two vectors.
+trait Pair<T: Real>: Copy {
+    fn of<V: Lanes<T>>(self, a: V, b: V) -> V;
+}
+#[derive(Clone, Copy)]
+struct Add;
+#[derive(Clone, Copy)]
+struct Mul;
+impl<T: Real> Pair<T> for Add {
+    #[inline(always)]
+    fn of<V: Lanes<T>>(self, a: V, b: V) -> V {
+        a.add(b)
+    }
+}
+impl<T: Real> Pair<T> for Mul {
+    #[inline(always)]
+    fn of<V: Lanes<T>>(self, a: V, b: V) -> V {
+        a.mul(b)
+    }
+}
 
-impl<T: Real> Kernel<T> for Add<'_, T> {
+struct Zip<'a, T, F>(F, &'a mut [T], &'a [T]);
+
+impl<T: Real, F: Pair<T>> Kernel<T> for Zip<'_, T, F> {
     type Output = ();
     #[inline(always)]
     fn run<V: Lanes<T>>(self) {
-        let mut to = self.0.chunks_exact_mut(V::N);
-        let mut from = self.1.chunks_exact(V::N);
+        let Self(f, a, b) = self;
+        let mut to = a.chunks_exact_mut(V::N);
+        let mut from = b.chunks_exact(V::N);
         for (a, b) in (&mut to).zip(&mut from) {
-            V::load(a).add(V::load(b)).store(a);
+            f.of(V::load(a), V::load(b)).store(a);
         }
         let rest = to.into_remainder();
-        V::load_partial(rest).add(V::load_partial(from.remainder())).store_partial(rest);
+        if !rest.is_empty() {
+            f.of(V::load_partial(rest), V::load_partial(from.remainder())).store_partial(rest);
+        }
     }
 }
 
 /// `a += b` on the calling thread. Equal lengths.
-pub(super) fn add<T: Real>(a: &mut [T], b: &[T]) {
+pub(in crate::kernels) fn add<T: Real>(a: &mut [T], b: &[T]) {
     assert_eq!(a.len(), b.len());
-    dispatch(Add(a, b));
+    dispatch(Zip(Add, a, b));
+}
+
+/// `a = a · b`, element by element, on the calling thread. Equal lengths.
+pub(in crate::kernels) fn mul<T: Real>(a: &mut [T], b: &[T]) {
+    assert_eq!(a.len(), b.len());
+    dispatch(Zip(Mul, a, b));
+}
+
+struct Constants<'a, T>(&'a mut [T], &'a [T]);
+
+impl<T: Real> Kernel<T> for Constants<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Lanes<T>>(self) {
+        let cols = self.0.len() / self.1.len();
+        for (row, &constant) in self.0.chunks_exact_mut(cols).zip(self.1) {
+            let constant = V::splat(constant);
+            let mut vectors = row.chunks_exact_mut(V::N);
+            for x in &mut vectors {
+                V::load(x).add(constant).store(x);
+            }
+            let rest = vectors.into_remainder();
+            if !rest.is_empty() {
+                V::load_partial(rest).add(constant).store_partial(rest);
+            }
+        }
+    }
+}
+
+/// `x[i, j] += b[i]`; x has `b.len()` rows.
+pub(in crate::kernels) fn add_to_rows<T: Real>(x: &mut [T], b: &[T]) {
+    if !x.is_empty() {
+        dispatch(Constants(x, b));
+    }
 }

@@ -4,6 +4,7 @@ OUT ?= out
 DATA = testdata/classic
 ETT ?= ../shared/data/ett-small
 SEEDS ?= 1,2,3
+JOBS ?= 2
 
 .PHONY: help build demo test lint fmt bench peers peers-training results-forecast clean
 
@@ -38,7 +39,7 @@ peers-training: build ## us and PyTorch on the same training steps: losses first
 	@CARGO="$(CARGO)" ETT="$(ETT)" sh scripts/peers_training.sh
 
 results-forecast: build ## train TimeMixer on ETTh1 and ETTh2 for all horizons and seeds, and rewrite the table of docs/results.md
-	@CARGO="$(CARGO)" ETT="$(ETT)" SEEDS="$(SEEDS)" sh scripts/results_forecast.sh
+	@CARGO="$(CARGO)" ETT="$(ETT)" SEEDS="$(SEEDS)" JOBS="$(JOBS)" sh scripts/results_forecast.sh
 
 clean: ## remove out/ and the peers' Python environment
 	rm -rf $(OUT) .venv

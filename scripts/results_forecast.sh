@@ -6,4 +6,4 @@ if [ ! -f "$ETT/ETTh1.csv" ] || [ ! -f "$ETT/ETTh2.csv" ]; then
     echo "ETTh1.csv and ETTh2.csv are not in $ETT: get them from the ETDataset repository and say ETT=folder (their licence keeps them out of the project)" >&2
     exit 2
 fi
-python3 "$(dirname "$0")/results_forecast.py" --shoal "$target/release/shoal" --data "$ETT" --seeds "$SEEDS"
+python3 "$(dirname "$0")/results_forecast.py" --shoal "$target/release/shoal" --data "$ETT" --seeds "$SEEDS" --jobs "$JOBS"

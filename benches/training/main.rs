@@ -1,8 +1,10 @@
-//! Whole training steps, for `make peers`: prints one JSON object with losses and times.
+//! Whole training steps and single operations, for `make peers-training`: prints JSON objects with losses and times.
 //!
 //! `training mixer` is the MLP mixer of docs/benchmarks.md on made-up data; `training timemixer FILE` one epoch of the TimeMixer that
-//! the authors' script trains on ETTh1 (batch 128, horizon 96). Weights follow the rule of scripts/peers/torch_common.py: element k of
+//! the authors' script trains on ETTh1 (batch 128, horizon 96); `training ops` every operation by itself. Weights follow the rule of scripts/peers/torch_common.py: element k of
 //! parameter i is sin(1.7 k + 0.3 i + 0.5) / √fan_in, gains 1, shifts 0.
+
+mod ops;
 
 use candle_core::{DType, Device, Result, Tensor};
 use shoal::forecast::engine::standard_scale;
@@ -14,7 +16,7 @@ use shoal::kernels::elementwise::Activation;
 use shoal::nn::init::Init;
 use shoal::nn::optimizer::{Optimizer, OptimizerConfig};
 use shoal::nn::schedule::Schedule;
-use shoal::nn::{ParamId, Params, Pass, Value, ops};
+use shoal::nn::{ParamId, Params, Pass, Value, ops as nn};
 use shoal::run::seed::Streams;
 use std::sync::Arc;
 use std::time::Instant;
@@ -37,6 +39,7 @@ fn main() -> anyhow::Result<()> {
     let steps = option("--steps").map_or(Ok(20), |s| s.parse())?;
     match args.first().map(String::as_str) {
         Some("mixer") => mixer(steps)?,
+        Some("ops") => ops::run(steps)?,
         Some("timemixer") => {
             let file = args.get(1).ok_or_else(|| anyhow::anyhow!("training timemixer FILE"))?;
             let dropout = option("--dropout").map_or(Ok(0.1), |s| s.parse())?;
@@ -44,7 +47,7 @@ fn main() -> anyhow::Result<()> {
         }
         // `cargo bench` runs every bench without arguments.
         _ => println!(
-            "usage: training mixer [--steps N] | training timemixer ETTh1.csv [--steps N] [--dropout SHARE]; --threads N"
+            "usage: training mixer [--steps N] | training timemixer ETTh1.csv [--steps N] [--dropout SHARE] | training ops [--steps N]; --threads N"
         ),
     }
     Ok(())
@@ -178,11 +181,11 @@ fn mixer(steps: usize) -> Result<()> {
             for block in &blocks {
                 let [t0, t2, t3] = block.time.map(|(w, b)| (pass.param(w), pass.param(b)));
                 let [c0, c2] = block.channel.map(|(w, b)| (pass.param(w), pass.param(b)));
-                let u = ops::mlp(&h, &t0.0, Some(&t0.1), Activation::Gelu, &t2.0, Some(&t2.1), None)?;
-                h = ops::add(&h, &ops::linear(&u, &t3.0, Some(&t3.1), Activation::Identity)?)?;
-                h = ops::mlp_mid(&h, &c0.0, Some(&c0.1), Activation::Gelu, &c2.0, Some(&c2.1), Some(&h))?;
+                let u = nn::mlp(&h, &t0.0, Some(&t0.1), Activation::Gelu, &t2.0, Some(&t2.1), None)?;
+                h = nn::add(&h, &nn::linear(&u, &t3.0, Some(&t3.1), Activation::Identity)?)?;
+                h = nn::mlp_mid(&h, &c0.0, Some(&c0.1), Activation::Gelu, &c2.0, Some(&c2.1), Some(&h))?;
             }
-            ops::mse(&h, &target)
+            nn::mse(&h, &target)
         })?;
     }
     log.print("mixer");

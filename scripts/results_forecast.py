@@ -26,9 +26,9 @@ BEGIN, END = "<!-- timemixer: begin -->", "<!-- timemixer: end -->"
 
 # How the hourly features of the time stamps are used: options of each column.
 TREATMENTS = {
-    "published": ["--compat", "mark-order", "--compat", "drop-last=128"],
-    "right": [],
-    "none": ["--time-features", "off"],
+    "published": ["--time-features", "on", "--compat", "mark-order", "--compat", "drop-last=128"],
+    "right": ["--time-features", "on"],
+    "none": [],
 }
 
 

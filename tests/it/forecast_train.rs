@@ -23,7 +23,8 @@ fn waves(rows: usize) -> String {
 /// February and March 2024 start after gaps in [`waves`], so rows are taken as consecutive.
 const READ: &str = "--layout wide --allow-gaps --freq h";
 /// A network that trains in a moment.
-const SMALL: &str = "-m timemixer -L 24 -H 6 --scales 2 --d-model 4 --d-ff 8 --layers 1 --epochs 3 --batch-size 16";
+const SMALL: &str =
+    "-m timemixer -L 24 -H 6 --scales 2 --d-model 4 --d-ff 8 --layers 1 --epochs 3 --batch-size 16 --time-features on";
 
 fn model(dir: &Path) -> Vec<u8> {
     std::fs::read(dir.join("model.safetensors")).expect("a saved model")
@@ -210,6 +211,14 @@ fn mistakes_are_explained() {
     refused(&format!("forecast train {data} {READ} -m timemixer -L 24 -H 190 --save {s}"), "no training window");
     refused(&format!("forecast train {data} {READ} -m timemixer -L 24 -H 6 --moving-average 4 --save {s}"), "odd");
     refused(&format!("forecast train {data} {READ} -m timemixer -L 4 --scales 5 -H 6 --save {s}"), "too short");
+    refused(
+        &format!("forecast train {data} {READ} -m timemixer -L 24 -H 6 --future-features --save {s}"),
+        "needs --time-features on",
+    );
+    refused(
+        &format!("forecast eval {data} {READ} --preset custom -m timemixer -L 24 -H 6 --compat mark-order"),
+        "needs --time-features on",
+    );
     refused(&format!("forecast predict {data} {READ} -m naive -H 3 --epochs 4"), "--epochs belongs to networks");
     refused(&format!("forecast eval {data} {READ} -m naive -L 24 -H 6 --d-model 4"), "--d-model belongs to networks");
     refused(&format!("forecast backtest {data} {READ} -m timemixer -H 6"), "does not train networks");

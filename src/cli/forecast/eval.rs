@@ -71,7 +71,7 @@ pub struct EvalArgs {
     #[arg(long, value_name = "M", value_parser = clap::value_parser!(u32).range(1..))]
     season: Option<u32>,
     /// Habits of the published programs that change numbers; repeatable. drop-last=B drops the last partial batch of B test windows (and,
-    /// for networks, of the validation windows and of each epoch); mark-order gives timemixer's rows the time features of other windows.
+    /// for networks, of the validation windows and of each epoch); mark-order, with --time-features on, gives timemixer's rows those of other windows.
     #[arg(long, value_name = "SWITCH")]
     compat: Vec<Compat>,
     #[command(flatten)]

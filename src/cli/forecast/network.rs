@@ -93,10 +93,10 @@ pub struct NetworkArgs {
     /// timemixer: forecast channels one at a time with shared weights, or mix them.
     #[arg(long, value_enum, value_name = "HOW")]
     pub channels: Option<ChannelsArg>,
-    /// timemixer: calendar features of the time stamps as inputs.
+    /// timemixer: calendar features of the time stamps as inputs [default: off]
     #[arg(long, value_enum, value_name = "WHETHER")]
     pub time_features: Option<OnOff>,
-    /// timemixer: calendar features of the horizon as inputs too.
+    /// timemixer: calendar features of the horizon as inputs too; needs --time-features on.
     #[arg(long)]
     pub future_features: bool,
 }

@@ -230,7 +230,6 @@ impl NetworkOptions {
     fn timemixer(&self, preset: Option<&str>, shape: Shape, outputs: usize) -> Result<(Architecture, Defaults), String> {
         let mut c = TimeMixerConfig::new(shape.lookback, shape.horizon, shape.channels);
         c.outputs = outputs;
-        c.features = shape.features;
         // As many scales as the window allows, up to the scripts' three.
         let mut defaults = Defaults {
             epochs: 10,
@@ -242,7 +241,7 @@ impl NetworkOptions {
             loss: Loss::Mse,
         };
         if let Some(p) = preset.and_then(timemixer::presets::find) {
-            p.apply(&mut c, shape.features);
+            p.apply(&mut c);
             defaults = Defaults {
                 epochs: p.epochs,
                 batch_size: p.batch_size,
@@ -284,12 +283,20 @@ impl NetworkOptions {
             _ => Decomposition::MovingAverage { window: c.moving_average },
         };
         match self.time_features {
-            Some(false) => c.features = 0,
             Some(true) if shape.features == 0 => {
                 return Err("--time-features on: the time stamps have no calendar (plain integers)".into());
             }
             Some(true) => c.features = shape.features,
-            None => {}
+            Some(false) | None if self.future_features => {
+                return Err(
+                    "--future-features adds the calendar of the horizon to that of the window: it needs --time-features on"
+                        .into(),
+                );
+            }
+            Some(false) | None if self.mark_order == MarkOrder::Reference => {
+                return Err("--compat mark-order is about calendar features: it needs --time-features on".into());
+            }
+            Some(false) | None => c.features = 0,
         }
         c.future_features = self.future_features;
         c.mark_order = self.mark_order;

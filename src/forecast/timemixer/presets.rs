@@ -1,4 +1,7 @@
 //! The settings of the authors' scripts (the "unified" ones: lookback 96), by data set.
+//!
+//! Most scripts (not those of solar, PEMS and M4) also feed calendar features, which their program gives to the wrong rows of a batch. What is published is thus reached by networks for which the calendar is noise; given to the right rows it makes them overfit
+//! (docs/results.md). Calendar features are therefore off unless asked for.
 
 use super::TimeMixerConfig;
 use crate::forecast::neural::learner::Loss;
@@ -16,10 +19,9 @@ pub struct Preset {
     pub batch_size: usize,
     pub epochs: usize,
     pub patience: usize,
-    /// Window normalisation, channel independence and calendar features are on.
+    /// Whether windows are normalised and channels forecast one at a time.
     pub normalize: bool,
     pub channel_independent: bool,
-    pub features: bool,
     /// Absolute instead of squared error.
     pub absolute_loss: bool,
 }
@@ -37,7 +39,6 @@ const fn unified(name: &'static str, layers: usize, d_model: usize, d_ff: usize,
         patience: 10,
         normalize: true,
         channel_independent: true,
-        features: true,
         absolute_loss: false,
     }
 }
@@ -48,7 +49,6 @@ const fn pems(name: &'static str) -> Preset {
         learning_rate: 0.003,
         normalize: false,
         channel_independent: false,
-        features: false,
         absolute_loss: true,
         ..unified(name, 5, 128, 256, 32, 10)
     }
@@ -70,7 +70,6 @@ pub const PRESETS: &[Preset] = &[
         patience: 3,
         normalize: false,
         channel_independent: false,
-        features: false,
         ..unified("solar", 3, 512, 2048, 32, 10)
     },
     pems("pems03"),
@@ -85,15 +84,14 @@ pub fn find(name: &str) -> Option<&'static Preset> {
 }
 
 impl Preset {
-    /// Puts the architecture into `config`; `features` is how many calendar features the data has.
-    pub fn apply(&self, config: &mut TimeMixerConfig, features: usize) {
+    /// Puts the architecture into `config`.
+    pub fn apply(&self, config: &mut TimeMixerConfig) {
         config.layers = self.layers;
         config.scales = self.scales;
         config.d_model = self.d_model;
         config.d_ff = self.d_ff;
         config.normalize = self.normalize;
         config.channel_independent = self.channel_independent;
-        config.features = if self.features { features } else { 0 };
     }
 
     /// What the script minimises.

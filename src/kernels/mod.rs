@@ -15,6 +15,7 @@ pub mod linear;
 pub mod loss;
 pub mod norm;
 pub mod pdm;
+pub mod scan;
 pub mod simd;
 pub mod smooth;
 pub mod update;

@@ -1,0 +1,17 @@
+//! Scans over sequences: the recurrences of state-space models, forward and backward.
+//!
+//! Rows are time steps with the sequences end to end (see [`Sequences`]), channels or heads last: (rows, channels), (rows, heads,
+//! width). Every scan takes the states before the first step and gives those after the last, differentiates both, and recomputes
+//! its states on the way back instead of keeping them. States, decays and their logarithms are held in the type of the data, exponents
+//! are sums of steps and never differences of long sums.
+//!
+//! Each folder has `reference.rs` (the recurrence in f64, the definition) beside the fast form.
+
+pub mod causal_conv;
+mod columns;
+pub mod selective;
+mod sequences;
+#[cfg(test)]
+mod testing;
+
+pub use sequences::Sequences;

@@ -3,7 +3,7 @@
 use super::{Inputs, SelectiveScan, TILE};
 use crate::kernels::gemm::with_scratch;
 use crate::kernels::scan::columns::Block;
-use crate::kernels::simd::{Kernel, Lanes, Real, math};
+use crate::kernels::simd::{Kernel, Lanes, Real, dispatch, math};
 use std::ops::Range;
 
 pub(super) struct Task<'a, T> {
@@ -157,15 +157,27 @@ pub(super) fn put_lanes<T: Real, V: Lanes<T>>(from: &[T], n: usize, to: &mut [T]
     }
 }
 
-impl<T: Real> Kernel<T> for Task<'_, T> {
+/// A task with its buffer, which is taken before the instruction set is chosen: what runs inside a closure would not be compiled for it.
+struct Run<'a, 'b, T> {
+    task: Task<'a, T>,
+    buffer: &'b mut [T],
+}
+
+impl<T: Real> Kernel<T> for Run<'_, '_, T> {
     type Output = ();
     #[inline(always)]
-    fn run<V: Lanes<T>>(mut self) {
+    fn run<V: Lanes<T>>(self) {
+        let Self { mut task, buffer } = self;
+        for at in task.channels.clone().step_by(V::N) {
+            task.vector::<V>(at..task.channels.end.min(at + V::N), buffer);
+        }
+    }
+}
+
+impl<T: Real> Task<'_, T> {
+    /// Runs on the calling thread.
+    pub(super) fn run(self) {
         let n = self.scan.states;
-        with_scratch((2 * n + 3 * TILE) * V::N, |buffer| {
-            for at in self.channels.clone().step_by(V::N) {
-                self.vector::<V>(at..self.channels.end.min(at + V::N), buffer);
-            }
-        });
+        with_scratch((2 * n + 3 * TILE) * T::LANES, |buffer| dispatch(Run { task: self, buffer }));
     }
 }

@@ -27,7 +27,7 @@ mod tests;
 use super::Sequences;
 use super::columns::Block;
 use crate::kernels::norm::rows::{add_parts, for_each};
-use crate::kernels::simd::{Real, dispatch};
+use crate::kernels::simd::Real;
 use std::ops::Range;
 
 /// Steps of a tile.
@@ -186,7 +186,7 @@ impl<T: Real> SelectiveScan<'_, T> {
                 tasks.push(forward::Task { scan: self, x, initial, sequences, channels, out, last, starts });
             }
         }
-        for_each(tasks, dispatch);
+        for_each(tasks, forward::Task::run);
     }
 
     /// From what [`forward`](Self::forward) was given, the `starts` it kept, and the gradients of `out` and (zeros without) of the last
@@ -266,7 +266,7 @@ impl<T: Real> SelectiveScan<'_, T> {
                 });
             }
         }
-        for_each(tasks, dispatch);
+        for_each(tasks, backward::Task::run);
         // Without a sequence the one part is zeros.
         add_parts(&mut sums, d * per_channel);
         for (c, sums) in sums.chunks_exact(per_channel).take(d).enumerate() {

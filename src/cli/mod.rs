@@ -8,6 +8,7 @@ mod config_file;
 mod extras;
 mod failure;
 mod forecast;
+mod kernels;
 mod messages;
 mod output;
 mod report;
@@ -50,6 +51,8 @@ fn version() -> String {
 enum Sub {
     /// Forecast series: predict, backtest, eval.
     Forecast(Box<forecast::ForecastArgs>),
+    /// Run and time the operations that models are made of.
+    Kernels(Box<kernels::KernelsArgs>),
     /// Print a completion script for a shell.
     Completions(extras::CompletionsArgs),
     /// Print the manual page, or write one page per command into a directory.
@@ -78,6 +81,7 @@ fn try_run(args: Vec<OsString>) -> Outcome {
         Sub::Completions(a) => extras::completions(a, Cli::command()),
         Sub::Man(a) => extras::man(a, Cli::command()),
         Sub::Forecast(a) => forecast::run(*a, Session::new(&cli.global, typed)?),
+        Sub::Kernels(a) => kernels::run(*a, Session::new(&cli.global, typed)?),
     }
 }
 

@@ -13,6 +13,7 @@ pub mod elementwise;
 pub mod gemm;
 pub mod linear;
 pub mod loss;
+pub mod machine;
 pub mod norm;
 pub mod pdm;
 pub mod scan;

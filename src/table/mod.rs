@@ -1,6 +1,7 @@
 //! Rows in and out: delimited text, Parquet and JSON lines into a [`Frame`], a [`Frame`] into a [`Panel`] of series, tables back into
 //! files. Whatever is wrong with an input is a [`BadInput`] that says where.
 
+pub mod arrays;
 mod collect;
 mod delimited;
 pub mod error;

@@ -7,4 +7,5 @@ mod forecast_eval;
 mod forecast_predict;
 mod forecast_train;
 mod frame;
+mod kernels;
 mod support;

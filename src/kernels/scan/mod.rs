@@ -11,6 +11,7 @@ pub mod causal_conv;
 mod columns;
 pub mod selective;
 mod sequences;
+pub mod ssd;
 #[cfg(test)]
 mod testing;
 

@@ -1,0 +1,140 @@
+//! causal-conv1d.
+
+use super::{Engine, Operation, Request, SizeOf, Timing, array, axes, exchange, needed, optional, sequences, wave};
+use crate::kernels::scan::Sequences;
+use crate::kernels::scan::causal_conv::{CausalConv, Gradients, MOST_TAPS, reference};
+use crate::kernels::simd::Real;
+use crate::table::arrays::Arrays;
+
+pub const OPERATION: Operation = Operation {
+    name: "causal-conv1d",
+    about: "causal depthwise convolution over time, then SiLU",
+    source: "Gu & Dao 2023, Mamba",
+    inputs: &[
+        needed("x", "b d l"),
+        needed("weight", "d k"),
+        optional("bias", "d"),
+        optional("initial_state", "b d k-1"),
+        optional("cu_seqlens", "sequences+1"),
+    ],
+    outputs: &[needed("y", "b d l"), needed("final_state", "b d k-1")],
+    upstream: &[needed("dy", "b d l"), optional("dfinal_state", "b d k-1")],
+    activation: true,
+    chunked: false,
+    single: run::<f32>,
+    double: run::<f64>,
+    sizes: &[("b", 1), ("d", 1536), ("l", 2048), ("k", 4)],
+    timing,
+};
+
+fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
+    let (shape, x) = request.get::<T>("x")?;
+    let [b, d, l] = axes("x", &shape, "batch, channels, steps")?;
+    let (shape, weight) = request.get::<T>("weight")?;
+    let [width, k] = axes("weight", &shape, "channels, taps")?;
+    if width != d || !(1..=MOST_TAPS).contains(&k) || d == 0 {
+        return Err(format!("array \"weight\" has shape {shape:?}, expected ({d}, 1 to {MOST_TAPS})"));
+    }
+    let bias = request.shaped::<T>("bias", &[d])?;
+    let bounds = request.bounds(b, b * l)?;
+    let sequences = sequences(&bounds, b, l);
+    let count = sequences.count();
+    let state = [count, d, k - 1];
+    let rows = exchange(&x, d, l);
+    let before = request.shaped::<T>("initial_state", &state)?.map(|s| exchange(&s, d, (k - 1).max(1)));
+    let conv = CausalConv { sequences, channels: d, taps: k, weight: &weight, bias: bias.as_deref(), silu: !request.linear };
+    let mut out = Arrays::default();
+    let (mut y, mut after) = (vec![T::ZERO; x.len()], vec![T::ZERO; conv.carried_len()]);
+    match request.engine {
+        Engine::Scan => conv.forward(&rows, before.as_deref(), &mut y, Some(&mut after)),
+        Engine::Step => {
+            if let Some(before) = &before {
+                after.copy_from_slice(before);
+            }
+            let each = (k - 1) * d;
+            for (i, range) in sequences.iter().enumerate() {
+                for row in range {
+                    let place = row * d..(row + 1) * d;
+                    conv.step(&rows[place.clone()], &mut after[i * each..(i + 1) * each], &mut y[place]);
+                }
+            }
+        }
+        Engine::Reference => {
+            let (exact, carried) =
+                with_doubles(&conv, |conv| reference::forward(conv, &wide(&rows), before.as_deref().map(wide).as_deref()));
+            (y, after) = (narrow(exact), narrow(carried));
+        }
+    }
+    out.push("y", array(&[b, d, l], exchange(&y, l, d)));
+    out.push("final_state", array(&state, exchange(&after, (k - 1).max(1), d)));
+    if !request.gradients {
+        return Ok(out);
+    }
+    let dy = exchange(&request.exactly::<T>("dy", &[b, d, l])?, d, l);
+    let dafter = request.shaped::<T>("dfinal_state", &state)?.map(|s| exchange(&s, d, (k - 1).max(1)));
+    let zeros = |len: usize| vec![T::ZERO; len];
+    let (mut dx, mut dw, mut db, mut dbefore) = (zeros(x.len()), zeros(weight.len()), zeros(d), zeros(after.len()));
+    if request.engine == Engine::Reference {
+        let [x, w, b, first] = with_doubles(&conv, |conv| {
+            reference::backward(
+                conv,
+                &wide(&rows),
+                before.as_deref().map(wide).as_deref(),
+                &wide(&dy),
+                dafter.as_deref().map(wide).as_deref(),
+            )
+        });
+        (dx, dw, db, dbefore) = (narrow(x), narrow(w), narrow(b), narrow(first));
+    } else {
+        let to = Gradients { x: Some(&mut dx), weight: Some(&mut dw), bias: Some(&mut db), before: Some(&mut dbefore) };
+        conv.backward(&rows, before.as_deref(), &dy, dafter.as_deref(), to);
+    }
+    out.push("g_x", array(&[b, d, l], exchange(&dx, l, d)));
+    out.push("g_weight", array(&[d, k], dw));
+    if bias.is_some() {
+        out.push("g_bias", array(&[d], db));
+    }
+    out.push("g_initial_state", array(&state, exchange(&dbefore, (k - 1).max(1), d)));
+    Ok(out)
+}
+
+fn wide<T: Real>(x: &[T]) -> Vec<f64> {
+    x.iter().map(|v| v.to_f64()).collect()
+}
+
+fn narrow<T: Real>(x: Vec<f64>) -> Vec<T> {
+    x.into_iter().map(T::from_f64).collect()
+}
+
+fn with_doubles<T: Real, R>(conv: &CausalConv<'_, T>, work: impl FnOnce(&CausalConv<'_, f64>) -> R) -> R {
+    let (weight, bias) = (wide(conv.weight), conv.bias.map(wide));
+    let CausalConv { sequences, channels, taps, silu, .. } = *conv;
+    work(&CausalConv { sequences, channels, taps, weight: &weight, bias: bias.as_deref(), silu })
+}
+
+fn timing(size: SizeOf<'_>) -> Timing {
+    let (b, d, l, k) = (size("b"), size("d"), size("l"), size("k"));
+    let elements = (b * d * l) as f64;
+    let data = move || (wave(b * l * d, 1.0, 0.0), wave(d * k, 0.5, 0.0), wave(d, 0.5, 0.0), vec![0f32; b * l * d]);
+    let (x, weight, bias, mut y) = data();
+    let forward = move || {
+        let sequences = Sequences::Equal { count: b, len: l };
+        let conv = CausalConv { sequences, channels: d, taps: k, weight: &weight, bias: Some(&bias), silu: true };
+        conv.forward(&x, None, &mut y, None);
+    };
+    let (x, weight, bias, mut dx) = data();
+    let (mut dw, mut db) = (weight.clone(), bias.clone());
+    let backward = move || {
+        let sequences = Sequences::Equal { count: b, len: l };
+        let conv = CausalConv { sequences, channels: d, taps: k, weight: &weight, bias: Some(&bias), silu: true };
+        let to = Gradients { x: Some(&mut dx), weight: Some(&mut dw), bias: Some(&mut db), before: None };
+        conv.backward(&x, None, &x, None, to);
+    };
+    Timing {
+        forward: Box::new(forward),
+        backward: Box::new(backward),
+        bytes: [8.0 * elements, 12.0 * elements],
+        // Taps, and a handful for SiLU; backward the same again, dx and dw.
+        flops: [elements * (2 * k + 4) as f64, elements * (6 * k + 8) as f64],
+    }
+}

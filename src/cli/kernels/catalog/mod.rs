@@ -1,0 +1,171 @@
+//! The operations that can be run by name: what they take and give, and how named arrays become a kernel's slices.
+
+mod causal_conv;
+mod selective;
+mod ssd;
+
+use crate::kernels::scan::Sequences;
+use crate::kernels::simd::Real;
+use crate::table::arrays::{Array, Arrays};
+
+/// An array of an operation.
+#[derive(Debug, Clone, Copy)]
+pub struct Field {
+    pub name: &'static str,
+    /// Its axes by letters, such as "b d l".
+    pub axes: &'static str,
+    pub optional: bool,
+}
+
+const fn needed(name: &'static str, axes: &'static str) -> Field {
+    Field { name, axes, optional: false }
+}
+
+const fn optional(name: &'static str, axes: &'static str) -> Field {
+    Field { name, axes, optional: true }
+}
+
+/// How an operation is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Engine {
+    /// the fast form, in blocks of steps
+    Scan,
+    /// one step after the other, the state carried along
+    Step,
+    /// the definition, in f64
+    Reference,
+}
+
+/// What is asked of an operation.
+pub struct Request<'a> {
+    pub arrays: &'a Arrays,
+    pub engine: Engine,
+    pub gradients: bool,
+    /// Without the activation that belongs to the operation.
+    pub linear: bool,
+    /// Steps of a chunk, where that can be chosen.
+    pub chunk: Option<usize>,
+}
+
+/// The size of an axis, by its letter.
+pub type SizeOf<'a> = &'a dyn Fn(&str) -> usize;
+
+/// An array's shape and numbers.
+type Shaped<T> = (Vec<usize>, Vec<T>);
+
+/// Sizes of a timing run, by the letters of the axes.
+pub type Sizes = [(&'static str, usize)];
+
+/// A prepared timing run.
+pub struct Timing {
+    pub forward: Box<dyn FnMut()>,
+    pub backward: Box<dyn FnMut()>,
+    /// Bytes that must pass through memory at least, forward and backward.
+    pub bytes: [f64; 2],
+    /// Floating-point operations, an exponential counting as one.
+    pub flops: [f64; 2],
+}
+
+/// One operation.
+pub struct Operation {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub source: &'static str,
+    pub inputs: &'static [Field],
+    pub outputs: &'static [Field],
+    /// Gradients that `--grad` reads.
+    pub upstream: &'static [Field],
+    /// Whether there is an activation to leave out.
+    pub activation: bool,
+    /// Whether steps are worked through in chunks whose length can be chosen.
+    pub chunked: bool,
+    pub single: fn(&Request<'_>) -> Result<Arrays, String>,
+    pub double: fn(&Request<'_>) -> Result<Arrays, String>,
+    /// Sizes of a timing run unless others are given.
+    pub sizes: &'static Sizes,
+    pub timing: fn(SizeOf<'_>) -> Timing,
+}
+
+/// All of them.
+pub const ALL: &[&Operation] = &[&causal_conv::OPERATION, &selective::OPERATION, &ssd::OPERATION];
+
+/// The operation of a name.
+pub fn find(name: &str) -> Option<&'static Operation> {
+    ALL.iter().find(|op| op.name == name).copied()
+}
+
+impl Request<'_> {
+    /// An input that must be there.
+    fn get<T: Real>(&self, name: &str) -> Result<Shaped<T>, String> {
+        self.find(name)?.ok_or_else(|| format!("there is no array \"{name}\": it is needed"))
+    }
+
+    /// An input that may be there. In f32 its numbers are rounded.
+    fn find<T: Real>(&self, name: &str) -> Result<Option<Shaped<T>>, String> {
+        let Some(array) = self.arrays.get(name) else { return Ok(None) };
+        if let Some(place) = array.values.iter().position(|v| !v.is_finite()) {
+            return Err(format!("array \"{name}\" holds {} at place {place}, expected a finite number", array.values[place]));
+        }
+        Ok(Some((array.shape.clone(), array.values.iter().map(|v| T::from_f64(*v)).collect())))
+    }
+
+    /// An input of a shape that is known.
+    fn shaped<T: Real>(&self, name: &str, shape: &[usize]) -> Result<Option<Vec<T>>, String> {
+        match self.find(name)? {
+            Some((found, _)) if found != shape => Err(format!("array \"{name}\" has shape {found:?}, expected {shape:?}")),
+            Some((_, values)) => Ok(Some(values)),
+            None => Ok(None),
+        }
+    }
+
+    /// Same, where it must be there.
+    fn exactly<T: Real>(&self, name: &str, shape: &[usize]) -> Result<Vec<T>, String> {
+        self.shaped(name, shape)?.ok_or_else(|| format!("there is no array \"{name}\": it is needed, of shape {shape:?}"))
+    }
+
+    /// The bounds of packed sequences in `rows` rows, if there are any.
+    fn bounds(&self, batch: usize, rows: usize) -> Result<Option<Vec<usize>>, String> {
+        const NAME: &str = "cu_seqlens";
+        let Some(array) = self.arrays.get(NAME) else { return Ok(None) };
+        let whole = array.values.iter().all(|v| v.fract() == 0.0 && *v >= 0.0);
+        let bounds: Vec<usize> = array.values.iter().map(|v| *v as usize).collect();
+        if !whole || bounds.first() != Some(&0) || bounds.last() != Some(&rows) || !bounds.is_sorted() || batch != 1 {
+            return Err(format!(
+                "array \"{NAME}\" is {:?}, expected whole numbers that start with 0, never fall and end with the {rows} steps of one batch element",
+                array.values
+            ));
+        }
+        Ok(Some(bounds))
+    }
+}
+
+/// Equal sequences, or the packed ones that were given.
+fn sequences<'a>(bounds: &'a Option<Vec<usize>>, batch: usize, len: usize) -> Sequences<'a> {
+    match bounds {
+        Some(bounds) => Sequences::Packed(bounds),
+        None => Sequences::Equal { count: batch, len },
+    }
+}
+
+/// The axes of an array.
+fn axes<const N: usize>(name: &str, shape: &[usize], meaning: &str) -> Result<[usize; N], String> {
+    <[usize; N]>::try_from(shape).map_err(|_| format!("array \"{name}\" has shape {shape:?}, expected ({meaning})"))
+}
+
+/// (batch, a, b) to (batch, b, a).
+fn exchange<T: Copy>(x: &[T], a: usize, b: usize) -> Vec<T> {
+    let mut to = Vec::with_capacity(x.len());
+    for m in x.chunks((a * b).max(1)) {
+        to.extend((0..a * b).map(|i| m[i % a * b + i / a]));
+    }
+    to
+}
+
+fn array<T: Real>(shape: &[usize], values: Vec<T>) -> Array {
+    Array::new(shape, values.into_iter().map(T::to_f64).collect())
+}
+
+/// Made-up numbers for timing: a wave.
+fn wave(len: usize, size: f32, middle: f32) -> Vec<f32> {
+    (0..len).map(|i| middle + size * (i as f32 * 0.37).sin()).collect()
+}

@@ -1,0 +1,249 @@
+//! selective-scan.
+
+use super::{Engine, Operation, Request, SizeOf, Timing, array, axes, exchange, needed, optional, sequences, wave};
+use crate::kernels::scan::Sequences;
+use crate::kernels::scan::selective::{Gradients, Inputs, SelectiveScan, reference};
+use crate::kernels::simd::Real;
+use crate::table::arrays::Arrays;
+
+pub const OPERATION: Operation = Operation {
+    name: "selective-scan",
+    about: "Mamba's scan with softplus steps, gated by SiLU of z",
+    source: "Gu & Dao 2023, Mamba",
+    inputs: &[
+        needed("u", "b d l"),
+        needed("delta", "b d l"),
+        needed("A", "d n"),
+        needed("B", "b g n l"),
+        needed("C", "b g n l"),
+        optional("D", "d"),
+        optional("z", "b d l"),
+        optional("delta_bias", "d"),
+        optional("h0", "b d n"),
+        optional("cu_seqlens", "sequences+1"),
+    ],
+    outputs: &[needed("out", "b d l"), needed("last_state", "b d n")],
+    upstream: &[needed("dout", "b d l"), optional("dlast_state", "b d n")],
+    activation: false,
+    chunked: false,
+    single: run::<f32>,
+    double: run::<f64>,
+    sizes: &[("b", 1), ("d", 1536), ("l", 2048), ("n", 16), ("g", 1)],
+    timing,
+};
+
+/// The inputs in the kernel's order of axes.
+struct Owned<T> {
+    u: Vec<T>,
+    delta: Vec<T>,
+    a: Vec<T>,
+    b: Vec<T>,
+    c: Vec<T>,
+    skip: Option<Vec<T>>,
+    z: Option<Vec<T>>,
+    bias: Option<Vec<T>>,
+    first: Option<Vec<T>>,
+}
+
+impl<T: Real> Owned<T> {
+    fn inputs(&self) -> Inputs<'_, T> {
+        Inputs { u: &self.u, delta: &self.delta, b: &self.b, c: &self.c, z: self.z.as_deref() }
+    }
+
+    fn scan<'a>(&'a self, sequences: Sequences<'a>, [d, n, g]: [usize; 3]) -> SelectiveScan<'a, T> {
+        SelectiveScan {
+            sequences,
+            channels: d,
+            states: n,
+            groups: g,
+            a: &self.a,
+            skip: self.skip.as_deref(),
+            delta_bias: self.bias.as_deref(),
+            softplus: true,
+        }
+    }
+
+    fn to<U: Real>(&self) -> Owned<U> {
+        let cast = |x: &Vec<T>| -> Vec<U> { x.iter().map(|v| U::from_f64(v.to_f64())).collect() };
+        Owned {
+            u: cast(&self.u),
+            delta: cast(&self.delta),
+            a: cast(&self.a),
+            b: cast(&self.b),
+            c: cast(&self.c),
+            skip: self.skip.as_ref().map(cast),
+            z: self.z.as_ref().map(cast),
+            bias: self.bias.as_ref().map(cast),
+            first: self.first.as_ref().map(cast),
+        }
+    }
+}
+
+fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
+    let (shape, u) = request.get::<T>("u")?;
+    let [b, d, l] = axes("u", &shape, "batch, channels, steps")?;
+    let (shape, a) = request.get::<T>("A")?;
+    let [channels, n] = axes("A", &shape, "channels, states")?;
+    if channels != d || d == 0 || n == 0 {
+        return Err(format!("array \"A\" has shape {shape:?}, expected ({d}, states)"));
+    }
+    let (shape, _) = request.get::<T>("B")?;
+    let [_, g, ..] = axes::<4>("B", &shape, "batch, groups, states, steps")?;
+    if g == 0 || !d.is_multiple_of(g) {
+        return Err(format!("array \"B\" has {g} groups, which do not divide {d} channels"));
+    }
+    let bounds = request.bounds(b, b * l)?;
+    let sequences = sequences(&bounds, b, l);
+    let state = [sequences.count(), d, n];
+    let rows = |x: Vec<T>| exchange(&x, d, l);
+    let couplings = |name: &str| Ok::<_, String>(exchange(&request.exactly::<T>(name, &[b, g, n, l])?, g * n, l));
+    let owned = Owned {
+        u: rows(u),
+        delta: rows(request.exactly("delta", &[b, d, l])?),
+        a,
+        b: couplings("B")?,
+        c: couplings("C")?,
+        skip: request.shaped("D", &[d])?,
+        z: request.shaped("z", &[b, d, l])?.map(rows),
+        bias: request.shaped("delta_bias", &[d])?,
+        first: request.shaped("h0", &state)?,
+    };
+    let scan = owned.scan(sequences, [d, n, g]);
+    let x = owned.inputs();
+    let zeros = |len: usize| vec![T::ZERO; len];
+    let (mut out, mut last) = (zeros(b * d * l), zeros(scan.state_len()));
+    let mut starts = zeros(if request.gradients { scan.starts_len() } else { 0 });
+    let narrow = |x: Vec<f64>| -> Vec<T> { x.into_iter().map(T::from_f64).collect() };
+    let wide = owned.to::<f64>();
+    match request.engine {
+        Engine::Scan => {
+            scan.forward(&x, owned.first.as_deref(), &mut out, Some(&mut last), request.gradients.then_some(&mut starts))
+        }
+        Engine::Step => {
+            if let Some(first) = &owned.first {
+                last.copy_from_slice(first);
+            }
+            for (i, range) in sequences.iter().enumerate() {
+                for row in range {
+                    let (wide, narrow) = (row * d..(row + 1) * d, row * g * n..(row + 1) * g * n);
+                    let one = Inputs {
+                        u: &x.u[wide.clone()],
+                        delta: &x.delta[wide.clone()],
+                        b: &x.b[narrow.clone()],
+                        c: &x.c[narrow],
+                        z: x.z.map(|z| &z[wide.clone()]),
+                    };
+                    scan.step(&one, &mut last[i * d * n..(i + 1) * d * n], &mut out[wide]);
+                }
+            }
+        }
+        Engine::Reference => {
+            let exact = reference::forward(&wide.scan(sequences, [d, n, g]), &wide.inputs(), wide.first.as_deref());
+            (out, last) = (narrow(exact.out), narrow(exact.last));
+        }
+    }
+    let mut to = Arrays::default();
+    to.push("out", array(&[b, d, l], exchange(&out, l, d)));
+    to.push("last_state", array(&state, last));
+    if !request.gradients {
+        return Ok(to);
+    }
+    let dout = rows(request.exactly("dout", &[b, d, l])?);
+    let dlast = request.shaped::<T>("dlast_state", &state)?;
+    let (mut du, mut ddelta, mut dz) = (zeros(out.len()), zeros(out.len()), zeros(owned.z.as_ref().map_or(0, Vec::len)));
+    let (mut db, mut dc, mut da) = (zeros(owned.b.len()), zeros(owned.c.len()), zeros(d * n));
+    let (mut dskip, mut dbias) = (zeros(owned.skip.as_ref().map_or(0, Vec::len)), zeros(owned.bias.as_ref().map_or(0, Vec::len)));
+    let mut dfirst = zeros(scan.state_len());
+    if request.engine == Engine::Reference {
+        let cast = |x: &[T]| -> Vec<f64> { x.iter().map(|v| v.to_f64()).collect() };
+        let all = reference::backward(
+            &wide.scan(sequences, [d, n, g]),
+            &wide.inputs(),
+            wide.first.as_deref(),
+            &cast(&dout),
+            dlast.as_deref().map(cast).as_deref(),
+        );
+        (du, ddelta, dz, db, dc) = (narrow(all.u), narrow(all.delta), narrow(all.z), narrow(all.b), narrow(all.c));
+        (da, dskip, dbias, dfirst) = (narrow(all.a), narrow(all.skip), narrow(all.delta_bias), narrow(all.initial));
+    } else {
+        if request.engine == Engine::Step {
+            scan.forward(&x, owned.first.as_deref(), &mut out, None, Some(&mut starts));
+        }
+        let gradients = Gradients {
+            u: Some(&mut du),
+            delta: Some(&mut ddelta),
+            b: Some(&mut db),
+            c: Some(&mut dc),
+            z: owned.z.is_some().then_some(&mut dz),
+            a: Some(&mut da),
+            skip: owned.skip.is_some().then_some(&mut dskip),
+            delta_bias: owned.bias.is_some().then_some(&mut dbias),
+            initial: Some(&mut dfirst),
+        };
+        scan.backward(&x, &starts, &dout, dlast.as_deref(), gradients);
+    }
+    to.push("g_u", array(&[b, d, l], exchange(&du, l, d)));
+    to.push("g_delta", array(&[b, d, l], exchange(&ddelta, l, d)));
+    to.push("g_A", array(&[d, n], da));
+    to.push("g_B", array(&[b, g, n, l], exchange(&db, l, g * n)));
+    to.push("g_C", array(&[b, g, n, l], exchange(&dc, l, g * n)));
+    if owned.skip.is_some() {
+        to.push("g_D", array(&[d], dskip));
+    }
+    if owned.z.is_some() {
+        to.push("g_z", array(&[b, d, l], exchange(&dz, l, d)));
+    }
+    if owned.bias.is_some() {
+        to.push("g_delta_bias", array(&[d], dbias));
+    }
+    to.push("g_h0", array(&state, dfirst));
+    Ok(to)
+}
+
+fn timing(size: SizeOf<'_>) -> Timing {
+    let [b, d, l, n, g] = ["b", "d", "l", "n", "g"].map(size);
+    let data = move || Owned {
+        u: wave(b * l * d, 1.0, 0.0),
+        delta: wave(b * l * d, 1.0, 0.0),
+        a: (0..d * n).map(|i| -1.3 - (i % n) as f32).collect(),
+        b: wave(b * l * g * n, 1.0, 0.0),
+        c: wave(b * l * g * n, 1.0, 0.0),
+        skip: Some(wave(d, 1.0, 0.0)),
+        z: Some(wave(b * l * d, 1.0, 0.0)),
+        bias: Some(wave(d, 0.5, -1.0)),
+        first: None,
+    };
+    let sequences = Sequences::Equal { count: b, len: l };
+    let owned = data();
+    let mut out = vec![0f32; b * l * d];
+    let mut starts = vec![0f32; owned.scan(sequences, [d, n, g]).starts_len()];
+    let kept = data();
+    let mut kept_starts = starts.clone();
+    kept.scan(sequences, [d, n, g]).forward(&kept.inputs(), None, &mut out, None, Some(&mut kept_starts));
+    let (mut du, mut ddelta, mut dz, dout) = (out.clone(), out.clone(), out.clone(), out.clone());
+    let (mut db, mut dc, mut da) = (kept.b.clone(), kept.c.clone(), kept.a.clone());
+    let (mut dskip, mut dbias) = (vec![0f32; d], vec![0f32; d]);
+    let forward = move || owned.scan(sequences, [d, n, g]).forward(&owned.inputs(), None, &mut out, None, Some(&mut starts));
+    let backward = move || {
+        let gradients = Gradients {
+            u: Some(&mut du),
+            delta: Some(&mut ddelta),
+            b: Some(&mut db),
+            c: Some(&mut dc),
+            z: Some(&mut dz),
+            a: Some(&mut da),
+            skip: Some(&mut dskip),
+            delta_bias: Some(&mut dbias),
+            initial: None,
+        };
+        kept.scan(sequences, [d, n, g]).backward(&kept.inputs(), &kept_starts, &dout, None, gradients);
+    };
+    let (stream, coupling) = (4.0 * (b * d * l) as f64, 4.0 * (b * g * n * l) as f64);
+    let states = (b * d * l * n) as f64;
+    Timing {
+        forward: Box::new(forward),
+        backward: Box::new(backward),
+        bytes: [4.0 * stream + 2.0 * coupling, 7.0 * stream + 4.0 * coupling],
+        flops: [9.0 * states, 24.0 * states],
+    }
+}

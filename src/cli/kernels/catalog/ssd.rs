@@ -1,0 +1,217 @@
+//! ssd.
+
+use super::{Engine, Operation, Request, SizeOf, Timing, array, axes, needed, optional, sequences, wave};
+use crate::kernels::scan::Sequences;
+use crate::kernels::scan::ssd::{Gradients, Inputs, Skip, Ssd, reference};
+use crate::kernels::simd::Real;
+use crate::table::arrays::Arrays;
+
+pub const OPERATION: Operation = Operation {
+    name: "ssd",
+    about: "Mamba-2's scan in chunks; dt is final (softplus and limits applied)",
+    source: "Dao & Gu 2024, Mamba-2",
+    inputs: &[
+        needed("X", "b l h p"),
+        needed("dt", "b l h"),
+        needed("A", "h"),
+        needed("B", "b l g n"),
+        needed("C", "b l g n"),
+        optional("D", "h or h p"),
+        optional("h0", "b h p n"),
+        optional("cu_seqlens", "sequences+1"),
+    ],
+    outputs: &[needed("Y", "b l h p"), needed("final_state", "b h p n")],
+    upstream: &[needed("dY", "b l h p"), optional("dfinal_state", "b h p n")],
+    activation: false,
+    chunked: true,
+    single: run::<f32>,
+    double: run::<f64>,
+    sizes: &[("b", 1), ("l", 2048), ("h", 24), ("p", 64), ("g", 1), ("n", 128)],
+    timing,
+};
+
+/// The inputs. D is per head or per head and channel.
+struct Owned<T> {
+    x: Vec<T>,
+    dt: Vec<T>,
+    a: Vec<T>,
+    b: Vec<T>,
+    c: Vec<T>,
+    skip: Option<(bool, Vec<T>)>,
+    first: Option<Vec<T>>,
+}
+
+/// Heads, their width, groups, states, chunk.
+type Sizes = [usize; 5];
+
+impl<T: Real> Owned<T> {
+    fn inputs(&self) -> Inputs<'_, T> {
+        Inputs { x: &self.x, dt: &self.dt, b: &self.b, c: &self.c }
+    }
+
+    fn scan<'a>(&'a self, sequences: Sequences<'a>, [heads, width, groups, states, chunk]: Sizes) -> Ssd<'a, T> {
+        let skip = self.skip.as_ref().map(|(wide, d)| if *wide { Skip::Channel(&d[..]) } else { Skip::Head(&d[..]) });
+        Ssd { sequences, heads, width, groups, states, chunk, a: &self.a, skip }
+    }
+
+    fn to<U: Real>(&self) -> Owned<U> {
+        let cast = |x: &Vec<T>| -> Vec<U> { x.iter().map(|v| U::from_f64(v.to_f64())).collect() };
+        Owned {
+            x: cast(&self.x),
+            dt: cast(&self.dt),
+            a: cast(&self.a),
+            b: cast(&self.b),
+            c: cast(&self.c),
+            skip: self.skip.as_ref().map(|(wide, d)| (*wide, cast(d))),
+            first: self.first.as_ref().map(cast),
+        }
+    }
+}
+
+fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
+    let (shape, x) = request.get::<T>("X")?;
+    let [b, l, h, p] = axes("X", &shape, "batch, steps, heads, width")?;
+    let (shape, bs) = request.get::<T>("B")?;
+    let [.., g, n] = axes::<4>("B", &shape, "batch, steps, groups, states")?;
+    if shape[..2] != [b, l] || g == 0 || n == 0 || p == 0 || h == 0 || !h.is_multiple_of(g) {
+        return Err(format!("array \"B\" has shape {shape:?}, expected ({b}, {l}, a divisor of {h} heads, states)"));
+    }
+    let skip = match request.find::<T>("D")? {
+        Some((shape, d)) if shape == [h] => Some((false, d)),
+        Some((shape, d)) if shape == [h, p] => Some((true, d)),
+        Some((shape, _)) => return Err(format!("array \"D\" has shape {shape:?}, expected [{h}] or [{h}, {p}]")),
+        None => None,
+    };
+    let bounds = request.bounds(b, b * l)?;
+    let sequences = sequences(&bounds, b, l);
+    let state = [sequences.count(), h, p, n];
+    let owned = Owned {
+        x,
+        dt: request.exactly("dt", &[b, l, h])?,
+        a: request.exactly("A", &[h])?,
+        b: bs,
+        c: request.exactly("C", &[b, l, g, n])?,
+        skip,
+        first: request.shaped("h0", &state)?,
+    };
+    let sizes = [h, p, g, n, request.chunk.unwrap_or(Ssd::<T>::CHUNK)];
+    let scan = owned.scan(sequences, sizes);
+    let inputs = owned.inputs();
+    let zeros = |len: usize| vec![T::ZERO; len];
+    let narrow = |x: Vec<f64>| -> Vec<T> { x.into_iter().map(T::from_f64).collect() };
+    let wide = owned.to::<f64>();
+    let (mut y, mut last) = (zeros(owned.x.len()), zeros(scan.state_len()));
+    match request.engine {
+        Engine::Scan => scan.forward(&inputs, owned.first.as_deref(), &mut y, Some(&mut last)),
+        Engine::Step => {
+            if let Some(first) = &owned.first {
+                last.copy_from_slice(first);
+            }
+            let one = owned.scan(Sequences::Equal { count: 1, len: 1 }, sizes);
+            let each = h * p * n;
+            for (i, range) in sequences.iter().enumerate() {
+                for row in range {
+                    let (wide, couplings) = (row * h * p..(row + 1) * h * p, row * g * n..(row + 1) * g * n);
+                    let step = Inputs {
+                        x: &inputs.x[wide.clone()],
+                        dt: &inputs.dt[row * h..(row + 1) * h],
+                        b: &inputs.b[couplings.clone()],
+                        c: &inputs.c[couplings],
+                    };
+                    one.step(&step, &mut last[i * each..(i + 1) * each], &mut y[wide]);
+                }
+            }
+        }
+        Engine::Reference => {
+            let exact = reference::forward(&wide.scan(sequences, sizes), &wide.inputs(), wide.first.as_deref());
+            (y, last) = (narrow(exact.y), narrow(exact.last));
+        }
+    }
+    let mut to = Arrays::default();
+    to.push("Y", array(&[b, l, h, p], y));
+    to.push("final_state", array(&state, last));
+    if !request.gradients {
+        return Ok(to);
+    }
+    let dy = request.exactly::<T>("dY", &[b, l, h, p])?;
+    let dlast = request.shaped::<T>("dfinal_state", &state)?;
+    let (mut dx, mut ddt, mut da) = (zeros(owned.x.len()), zeros(owned.dt.len()), zeros(h));
+    let (mut db, mut dc, mut dfirst) = (zeros(owned.b.len()), zeros(owned.c.len()), zeros(scan.state_len()));
+    let mut dskip = zeros(owned.skip.as_ref().map_or(0, |(_, d)| d.len()));
+    if request.engine == Engine::Reference {
+        let cast = |x: &[T]| -> Vec<f64> { x.iter().map(|v| v.to_f64()).collect() };
+        let all = reference::backward(
+            &wide.scan(sequences, sizes),
+            &wide.inputs(),
+            wide.first.as_deref(),
+            &cast(&dy),
+            dlast.as_deref().map(cast).as_deref(),
+        );
+        (dx, ddt, da, db, dc) = (narrow(all.x), narrow(all.dt), narrow(all.a), narrow(all.b), narrow(all.c));
+        (dskip, dfirst) = (narrow(all.skip), narrow(all.initial));
+    } else {
+        let gradients = Gradients {
+            x: Some(&mut dx),
+            dt: Some(&mut ddt),
+            a: Some(&mut da),
+            b: Some(&mut db),
+            c: Some(&mut dc),
+            skip: owned.skip.is_some().then_some(&mut dskip),
+            initial: Some(&mut dfirst),
+        };
+        scan.backward(&inputs, owned.first.as_deref(), &dy, dlast.as_deref(), gradients);
+    }
+    to.push("g_X", array(&[b, l, h, p], dx));
+    to.push("g_dt", array(&[b, l, h], ddt));
+    to.push("g_A", array(&[h], da));
+    to.push("g_B", array(&[b, l, g, n], db));
+    to.push("g_C", array(&[b, l, g, n], dc));
+    if let Some((wide, _)) = &owned.skip {
+        to.push("g_D", array(&[h, p][..if *wide { 2 } else { 1 }], dskip));
+    }
+    to.push("g_h0", array(&state, dfirst));
+    Ok(to)
+}
+
+fn timing(size: SizeOf<'_>) -> Timing {
+    let [b, l, h, p, g, n] = ["b", "l", "h", "p", "g", "n"].map(size);
+    let data = move || Owned {
+        x: wave(b * l * h * p, 1.0, 0.0),
+        dt: wave(b * l * h, 0.04, 0.05),
+        a: (0..h).map(|i| -1.0 - 0.5 * i as f32).collect(),
+        b: wave(b * l * g * n, 1.0, 0.0),
+        c: wave(b * l * g * n, 1.0, 0.0),
+        skip: Some((false, wave(h, 1.0, 0.0))),
+        first: None,
+    };
+    let sequences = Sequences::Equal { count: b, len: l };
+    let chunk = Ssd::<f32>::CHUNK;
+    let sizes = [h, p, g, n, chunk];
+    let (owned, kept) = (data(), data());
+    let mut y = owned.x.clone();
+    let (mut dx, mut ddt, mut db, mut dc) = (kept.x.clone(), kept.dt.clone(), kept.b.clone(), kept.c.clone());
+    let (mut da, mut dskip) = (vec![0f32; h], vec![0f32; h]);
+    let forward = move || owned.scan(sequences, sizes).forward(&owned.inputs(), None, &mut y, None);
+    let backward = move || {
+        let gradients = Gradients {
+            x: Some(&mut dx),
+            dt: Some(&mut ddt),
+            a: Some(&mut da),
+            b: Some(&mut db),
+            c: Some(&mut dc),
+            skip: Some(&mut dskip),
+            initial: None,
+        };
+        kept.scan(sequences, sizes).backward(&kept.inputs(), None, &kept.x, None, gradients);
+    };
+    let (stream, coupling) = (4.0 * (b * l * h * p) as f64, 4.0 * (b * l * g * n) as f64);
+    // Per sequence and head: 2·l·Q·(n + p) + 4·l·n·p + 2·(l / Q)·n·p; two and a half times that to come back.
+    let of_head = (2 * l * chunk * (n + p) + 4 * l * n * p + 2 * l.div_ceil(chunk) * n * p) as f64;
+    let flops = (b * h) as f64 * of_head;
+    Timing {
+        forward: Box::new(forward),
+        backward: Box::new(backward),
+        bytes: [2.0 * stream + 2.0 * coupling, 3.0 * stream + 4.0 * coupling],
+        flops: [flops, 2.5 * flops],
+    }
+}

@@ -1,0 +1,111 @@
+//! `shoal kernels run`.
+
+use super::catalog::{self, Engine, Request};
+use crate::cli::failure::{Failure, Outcome};
+use crate::cli::session::Session;
+use crate::table::arrays::{ArrayFormat, ArrayType, read_arrays, write_arrays};
+use crate::table::{AtomicFile, BadInput};
+use clap::{Args, ValueEnum, ValueHint};
+use std::io::{IsTerminal, Read, Write};
+use std::path::PathBuf;
+
+pub const EXAMPLES: &str = "Examples:
+  shoal kernels run selective-scan in.json
+  shoal kernels run selective-scan in.npz --grad --dtype f64 -o out.npz
+  shoal kernels run causal-conv1d in.safetensors --engine step -o out.safetensors
+
+Arrays are found by name (shoal kernels list names them); with --grad the gradients of the results are read too and the gradients
+of the inputs are written as g_NAME. An array cu_seqlens packs sequences of several lengths into one batch element.";
+
+/// Arguments of `shoal kernels run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Operation.
+    #[arg(value_name = "OP")]
+    op: String,
+    /// Arrays by name: .json (nested lists), .npz or .safetensors, told by content; "-" is stdin.
+    #[arg(value_name = "INPUT", value_hint = ValueHint::FilePath, default_value = "-")]
+    input: String,
+    /// Write the results here instead of JSON to stdout: .json, .npz or .safetensors; complete or not at all.
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    output: Option<PathBuf>,
+    /// Compute gradients too.
+    #[arg(long)]
+    grad: bool,
+    /// Numbers to compute and write with.
+    #[arg(long, value_enum, default_value = "f32", value_name = "TYPE")]
+    dtype: DtypeArg,
+    /// How to compute; all must agree up to rounding.
+    #[arg(long, value_enum, default_value = "scan", value_name = "HOW")]
+    engine: Engine,
+    /// Leave out the activation of operations that have one (causal-conv1d: SiLU).
+    #[arg(long)]
+    linear: bool,
+    /// Steps of a chunk, for operations that work in chunks (ssd: 64); changes nothing beyond rounding.
+    #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    chunk: Option<u32>,
+}
+
+/// See [`RunArgs::dtype`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DtypeArg {
+    F32,
+    F64,
+}
+
+/// Reads, computes, writes.
+pub fn run(args: RunArgs, mut session: Session) -> Outcome {
+    let names = || catalog::ALL.iter().map(|op| op.name).collect::<Vec<_>>().join(", ");
+    let op = catalog::find(&args.op)
+        .ok_or_else(|| Failure::usage(format!("unknown operation \"{}\", expected {}", args.op, names())))?;
+    if args.linear && !op.activation {
+        return Err(Failure::usage(format!("--linear: {} has no activation to leave out", op.name)));
+    }
+    if args.chunk.is_some() && !(op.chunked && args.engine == Engine::Scan) {
+        return Err(Failure::usage(format!("--chunk: {} does not work in chunks this way", op.name)));
+    }
+    let double = args.dtype == DtypeArg::F64;
+    if args.engine == Engine::Reference && !double {
+        return Err(Failure::usage("--engine reference computes in f64: add --dtype f64"));
+    }
+    let format = match &args.output {
+        Some(path) => ArrayFormat::of_path(path).ok_or_else(|| {
+            Failure::usage(format!("-o {}: expected a name that ends in .json, .npz or .safetensors", path.display()))
+        })?,
+        None => ArrayFormat::Json,
+    };
+    let file = args.output.as_ref().map(AtomicFile::create).transpose()?;
+    let bytes = if args.input == "-" {
+        if std::io::stdin().is_terminal() {
+            return Err(Failure::usage("no input: name a file of arrays, or pipe one in"));
+        }
+        let mut bytes = Vec::new();
+        std::io::stdin().read_to_end(&mut bytes)?;
+        bytes
+    } else {
+        session.open_raw(&args.input)?
+    };
+    let name = if args.input == "-" { "stdin" } else { &args.input };
+    let arrays = read_arrays(name, &bytes)?;
+    let chunk = args.chunk.map(|c| c as usize);
+    let request = Request { arrays: &arrays, engine: args.engine, gradients: args.grad, linear: args.linear, chunk };
+    let results = if double { (op.double)(&request) } else { (op.single)(&request) };
+    let results = results.map_err(|why| Failure::from(BadInput::new(name, format!("{}: {why}", op.name))))?;
+    for (array, values) in results.iter().map(|(n, a)| (n, &a.values)) {
+        if let Some(place) = values.iter().position(|v| !v.is_finite()) {
+            return Err(Failure::Numbers(vec![format!(
+                "{}: \"{array}\" is {} at place {place}: the inputs drive the recurrence beyond the numbers of this type",
+                op.name, values[place]
+            )]));
+        }
+    }
+    let dtype = if double { ArrayType::F64 } else { ArrayType::F32 };
+    let bytes = write_arrays(&results, format, dtype).map_err(|why| Failure::Run(anyhow::anyhow!(why)))?;
+    match file {
+        Some(mut file) => {
+            file.write_all(&bytes)?;
+            Ok(file.commit()?)
+        }
+        None => Ok(std::io::stdout().write_all(&bytes)?),
+    }
+}

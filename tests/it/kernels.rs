@@ -68,6 +68,38 @@ fn ssd_is_the_golden_in_every_way_and_chunk() {
 }
 
 #[test]
+fn mamba3_is_the_goldens_in_every_way() {
+    for (name, value) in [("mamba3_siso", "V"), ("mamba3_mimo", "V_up")] {
+        let (path, g) = golden(name);
+        for (how, outputs, gradients) in [
+            ("--dtype f64", 1e-10, 1e-10),
+            ("--dtype f64 --chunk 2", 1e-10, 1e-10),
+            ("--dtype f64 --engine step", 1e-10, 1e-10),
+            ("--dtype f64 --engine reference", 1e-12, 1e-12),
+            ("--dtype f32", 1e-5, 1e-4),
+        ] {
+            let found = json(&format!("kernels run mamba3 {path} --grad {how}"));
+            let what = format!("{name} {how}");
+            close(&found["out"], &g["out"], outputs, &what);
+            close(&found["S"], &g["final"]["S"], outputs, &what);
+            // The golden has heads before ranks, the carried keys ranks before heads (the original's cache).
+            let keys = &g["final"]["K_rot"][0];
+            let turned: Vec<_> = (0..keys[0].as_array().expect("ranks").len())
+                .map(|r| keys.as_array().expect("heads").iter().map(|h| h[r].clone()).collect::<Vec<_>>())
+                .collect();
+            close(&found["K_rot"], &serde_json::json!([turned]), outputs, &what);
+            close(&found["angle"], &g["final"]["angle_mod_2pi"], outputs, &what);
+            if value == "V" {
+                close(&found["V_last"], &g["final"]["V"], outputs, &what);
+            }
+            for (input, expected) in g["grads"].as_object().expect("gradients") {
+                close(&found[&format!("g_{input}")], expected, gradients, &format!("{input} {what}"));
+            }
+        }
+    }
+}
+
+#[test]
 fn the_convolution_is_the_golden_with_and_without_its_activation() {
     let (_, g) = golden("causal_conv1d");
     let dir = temp();
@@ -152,7 +184,7 @@ fn mistakes_are_explained() {
         assert_eq!(code, 2, "{line}: {stderr}");
         assert!(stdout.is_empty() && stderr.contains(why), "{line}: {stderr}");
     };
-    refused(&format!("kernels run selectiv-scan {path}"), "expected causal-conv1d, selective-scan, ssd");
+    refused(&format!("kernels run selectiv-scan {path}"), "expected causal-conv1d, selective-scan, ssd, mamba3");
     refused(&format!("kernels run selective-scan {path} --linear"), "no activation");
     refused(&format!("kernels run selective-scan {path} --chunk 8"), "does not work in chunks");
     refused(&format!("kernels run selective-scan {path} --engine reference"), "--dtype f64");

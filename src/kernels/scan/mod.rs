@@ -9,6 +9,7 @@
 
 pub mod causal_conv;
 mod columns;
+pub mod mamba3;
 pub mod selective;
 mod sequences;
 pub mod ssd;

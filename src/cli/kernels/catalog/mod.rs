@@ -1,6 +1,7 @@
 //! The operations that can be run by name: what they take and give, and how named arrays become a kernel's slices.
 
 mod causal_conv;
+mod mamba3;
 mod selective;
 mod ssd;
 
@@ -87,7 +88,7 @@ pub struct Operation {
 }
 
 /// All of them.
-pub const ALL: &[&Operation] = &[&causal_conv::OPERATION, &selective::OPERATION, &ssd::OPERATION];
+pub const ALL: &[&Operation] = &[&causal_conv::OPERATION, &selective::OPERATION, &ssd::OPERATION, &mamba3::OPERATION];
 
 /// The operation of a name.
 pub fn find(name: &str) -> Option<&'static Operation> {

@@ -6,7 +6,7 @@ ETT ?= ../shared/data/ett-small
 SEEDS ?= 1,2,3
 JOBS ?= 2
 
-.PHONY: help build demo test lint fmt bench peers peers-training results-forecast clean
+.PHONY: help build demo test lint fmt bench peers peers-training peers-scans results-forecast clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -38,8 +38,11 @@ peers: build ## us and statsforecast on the same series in one run: answers firs
 peers-training: build ## us and PyTorch on the same training steps: losses first, then times (ETT = folder with ETTh1.csv)
 	@CARGO="$(CARGO)" ETT="$(ETT)" sh scripts/peers_training.sh
 
+peers-scans: build ## the scans of shoal kernels and the same in PyTorch: answers first, then times
+	@CARGO="$(CARGO)" sh scripts/peers_scans.sh
+
 results-forecast: build ## train TimeMixer on ETTh1 and ETTh2 for all horizons and seeds, and rewrite the table of docs/results.md
 	@CARGO="$(CARGO)" ETT="$(ETT)" SEEDS="$(SEEDS)" JOBS="$(JOBS)" sh scripts/results_forecast.sh
 
 clean: ## remove out/ and the peers' Python environment
-	rm -rf $(OUT) .venv
+	rm -rf $(OUT) .venv .venv-torch

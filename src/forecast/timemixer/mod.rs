@@ -7,7 +7,7 @@
 //! # Shapes
 //! Hidden states are (rows, d_model, T_i), time last: rows = batch · channels in the channel-independent form, batch in the
 //! channel-mixing form. The channel-independent form with the moving average keeps all scales in one tensor instead and runs each
-//! block as one operation, see [`fused`].
+//! block as one operation, see `fused.rs`.
 //!
 //! # Cost
 //! Per row and block about 2 d (Σ T_i T_{i+1} + T_{i+1}²) multiply-adds for season and as much for trend, 2 d d_ff ΣT_i for the

@@ -21,14 +21,14 @@
 //! * U' = e_last·U + Vᵀ·(w∘r∘K).
 //!
 //! (The paper's correction of the diagonal, subtracting ν_{t+1}(q·k)v from what w_t has too much, is the γ_i in E: nothing is
-//! subtracted.) All exponents are sums of steps. The halves of the matrices that are 0 are left out by strips of [`STRIP`] rows.
+//! subtracted.) All exponents are sums of steps. The halves of the matrices that are 0 are left out by strips of about 16 rows.
 //! Pairs are laid as halves, (a, …, b, …), inside: the order of the states does not matter to the products.
 //!
 //! Angles are summed in f64, whatever `T` is, and kept in [−π, π]: a million steps in f32 turn as far as they should. The angles
 //! that are given and returned are of type `T`.
 //!
 //! The backward pass saves nothing: per head it runs the states forward, keeps those at the starts of the chunks of a segment of
-//! [`SEGMENT`] chunks (all segments but the last are run twice), and walks the chunks back. The gradient of a decay, Σ over the
+//! 64 chunks (all segments but the last are run twice), and walks the chunks back. The gradient of a decay, Σ over the
 //! pairs i >= t > j that it lies between, is taken as such; the usual form, row sums less column sums summed up from the end,
 //! cancels.
 //!

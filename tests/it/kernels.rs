@@ -168,6 +168,9 @@ fn operations_are_listed_and_timed() {
     let names: Vec<_> =
         list["operations"].as_array().expect("operations").iter().map(|o| o["op"].as_str().expect("a name")).collect();
     assert!(names.contains(&"selective-scan") && names.contains(&"causal-conv1d"));
+    let arrays = crate::support::rows(&ok("kernels list ssd"));
+    assert_eq!((arrays[0]["array"].as_str(), arrays[0]["axes"].as_str(), arrays[0]["needed"].as_str()), ("X", "b l h p", "yes"));
+    assert_eq!(run_with("kernels list sdd", "").0, 2);
     let rows = json("kernels bench causal-conv1d --size d=8,l=64 --rounds 1 --json");
     let timings = rows["timings"].as_array().expect("timings");
     assert_eq!(timings.len(), 2);

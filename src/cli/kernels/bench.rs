@@ -65,12 +65,12 @@ pub fn run(args: BenchArgs, mut session: Session) -> Outcome {
     if args.output.plot.is_some() {
         return Err(Failure::usage("kernels bench draws no picture: leave --plot out"));
     }
-    let names = || catalog::ALL.iter().map(|op| op.name).collect::<Vec<_>>().join(", ");
     let ops: Vec<&Operation> = if args.op.is_empty() {
         catalog::ALL.to_vec()
     } else {
         let find = |name: &String| {
-            catalog::find(name).ok_or_else(|| Failure::usage(format!("unknown operation \"{name}\", expected {}", names())))
+            catalog::find(name)
+                .ok_or_else(|| Failure::usage(format!("unknown operation \"{name}\", expected {}", catalog::names())))
         };
         args.op.iter().map(find).collect::<Outcome<_>>()?
     };

@@ -18,7 +18,8 @@ pub struct KernelsArgs {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Name the operations with their arrays.
+    /// Name the operations, or the arrays of one.
+    #[command(after_help = list::EXAMPLES)]
     List(list::ListArgs),
     /// Run one operation on arrays from a file, with its gradients if wanted.
     #[command(after_help = run::EXAMPLES)]

@@ -14,7 +14,7 @@ pub const EXAMPLES: &str = "Examples:
   shoal kernels run selective-scan in.npz --grad --dtype f64 -o out.npz
   shoal kernels run causal-conv1d in.safetensors --engine step -o out.safetensors
 
-Arrays are found by name (shoal kernels list names them); with --grad the gradients of the results are read too and the gradients
+Arrays are found by name (shoal kernels list OP names them); with --grad the gradients of the results are read too and the gradients
 of the inputs are written as g_NAME. An array cu_seqlens packs sequences of several lengths into one batch element.";
 
 /// Arguments of `shoal kernels run`.
@@ -55,9 +55,8 @@ enum DtypeArg {
 
 /// Reads, computes, writes.
 pub fn run(args: RunArgs, mut session: Session) -> Outcome {
-    let names = || catalog::ALL.iter().map(|op| op.name).collect::<Vec<_>>().join(", ");
     let op = catalog::find(&args.op)
-        .ok_or_else(|| Failure::usage(format!("unknown operation \"{}\", expected {}", args.op, names())))?;
+        .ok_or_else(|| Failure::usage(format!("unknown operation \"{}\", expected {}", args.op, catalog::names())))?;
     if args.linear && !op.activation {
         return Err(Failure::usage(format!("--linear: {} has no activation to leave out", op.name)));
     }

@@ -90,6 +90,11 @@ pub struct Operation {
 /// All of them.
 pub const ALL: &[&Operation] = &[&causal_conv::OPERATION, &selective::OPERATION, &ssd::OPERATION, &mamba3::OPERATION];
 
+/// Their names, for messages.
+pub fn names() -> String {
+    ALL.iter().map(|op| op.name).collect::<Vec<_>>().join(", ")
+}
+
 /// The operation of a name.
 pub fn find(name: &str) -> Option<&'static Operation> {
     ALL.iter().find(|op| op.name == name).copied()

@@ -16,7 +16,13 @@ pub mod loss;
 pub mod machine;
 pub mod norm;
 pub mod pdm;
+mod pieces;
+mod rows;
 pub mod scan;
 pub mod simd;
 pub mod smooth;
+mod sums;
+#[cfg(test)]
+mod testing;
+mod transpose;
 pub mod update;

@@ -200,6 +200,13 @@ fn mistakes_are_explained() {
         write(&dir, "changed.json", v.to_string())
     };
     let with = |name: &str, value: Value, why: &str| refused(&format!("kernels run selective-scan {}", change(name, value)), why);
+    let mut bare = g.clone();
+    let bias = bare.as_object_mut().expect("an object").remove("delta_bias").expect("a bias");
+    bare["delta_bais"] = bias;
+    refused(
+        &format!("kernels run selective-scan {}", write(&dir, "bare.json", bare.to_string())),
+        "did you mean \"delta_bias\"?",
+    );
     with("D", serde_json::json!([1.0]), "array \"D\" has shape [1], expected [2]");
     with("u", serde_json::json!([[[1.0, "x"]]]), "expected a number");
     with("A", serde_json::json!([[1.0, 2.0]]), "expected (2, states)");

@@ -86,6 +86,9 @@ pub fn run(args: RunArgs, mut session: Session) -> Outcome {
     };
     let name = if args.input == "-" { "stdin" } else { &args.input };
     let arrays = read_arrays(name, &bytes)?;
+    if let Some(why) = op.misspelt(&arrays) {
+        return Err(BadInput::new(name, format!("{}: {why}", op.name)).into());
+    }
     let chunk = args.chunk.map(|c| c as usize);
     let request = Request { arrays: &arrays, engine: args.engine, gradients: args.grad, linear: args.linear, chunk };
     let results = if double { (op.double)(&request) } else { (op.single)(&request) };

@@ -3,7 +3,7 @@
 use super::Attention;
 use super::tiles::{Head, KEY_BLOCK, Logits, MaskT, Output, QUERY_BLOCK, heads_per_task, padded, weight};
 use crate::kernels::gemm::{MatMut, MatRef, Start, tile};
-use crate::kernels::norm::rows::{each_vector, for_each, get};
+use crate::kernels::rows::{each_vector, for_each, get};
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch};
 
 pub(super) fn run<T: Real>(

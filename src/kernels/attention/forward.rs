@@ -3,7 +3,7 @@
 use super::Attention;
 use super::tiles::{Head, KEY_BLOCK, Logits, MaskT, Output, QUERY_BLOCK, heads_per_task, minus_infinity, padded, weight};
 use crate::kernels::gemm::{MatMut, MatRef, Start, tile};
-use crate::kernels::norm::rows::for_each;
+use crate::kernels::rows::for_each;
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch, math};
 
 pub(super) fn run<T: Real>(shape: &Attention<T>, q: &[T], k: &[T], v: &[T], out: &mut [T]) -> Vec<T> {

@@ -2,7 +2,7 @@
 
 use super::softmax::{Edge, finite_top, row_top, row_weight};
 use super::tiles::weight;
-use crate::kernels::norm::rows::{count_rows, each_vector, for_each, get, put_over, rows_per_chunk};
+use crate::kernels::rows::{count_rows, each_vector, for_each, get, put_over, rows_per_chunk};
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch, math};
 
 /// `y = x − max − log Σ exp(x − max)` over each row of `x` (rows × width). −∞ stays −∞, also in a row of nothing else; a row with

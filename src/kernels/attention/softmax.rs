@@ -1,7 +1,7 @@
 //! Softmax over rows.
 
 use super::tiles::{minus_infinity, weight};
-use crate::kernels::norm::rows::{count_rows, each_vector, for_each, get, ones, put_over, rows_per_chunk};
+use crate::kernels::rows::{count_rows, each_vector, for_each, get, ones, put_over, rows_per_chunk};
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch};
 
 /// Each row of `x` (rows × width) to weights: `y = exp(x − max) / Σ exp(x − max)`. −∞ gives zero, a row of −∞ gives zeros, a row

@@ -3,6 +3,7 @@
 use super::Attention;
 use crate::kernels::gemm::{MatRef, Right};
 use crate::kernels::simd::{Lanes, Real, math};
+use crate::kernels::transpose::transpose_inside;
 
 /// Queries in a block: the lanes of a block of logits.
 pub(super) const QUERY_BLOCK: usize = 64;
@@ -115,32 +116,8 @@ impl<'a, T: Real> Head<'a, T> {
         }
         let from = &self.data[self.place(first)..];
         assert!(count <= lead && to.len() >= self.width * lead && from.len() >= (count - 1) * self.stride + self.width);
-        let (from, to) = (from.as_ptr(), to.as_mut_ptr());
-        let (whole_rows, whole_columns) = (count / 4 * 4, self.width / 4 * 4);
-        // SAFETY: rows below `count` and columns below `width` are inside by the assertion.
-        unsafe {
-            for i in (0..whole_rows).step_by(4) {
-                let from = from.add(i * self.stride);
-                for c in (0..whole_columns).step_by(4) {
-                    // Squares of four by four, which compilers turn into shuffles.
-                    let rows: [[T; 4]; 4] = std::array::from_fn(|r| from.add(r * self.stride + c).cast::<[T; 4]>().read());
-                    let columns: [[T; 4]; 4] = std::array::from_fn(|k| std::array::from_fn(|r| rows[r][k]));
-                    for (k, column) in columns.into_iter().enumerate() {
-                        to.add((c + k) * lead + i).cast::<[T; 4]>().write(column);
-                    }
-                }
-                for c in whole_columns..self.width {
-                    for r in 0..4 {
-                        *to.add(c * lead + i + r) = *from.add(r * self.stride + c);
-                    }
-                }
-            }
-            for i in whole_rows..lead {
-                for c in 0..self.width {
-                    *to.add(c * lead + i) = if i < count { *from.add(i * self.stride + c) } else { T::ZERO };
-                }
-            }
-        }
+        transpose_inside((from, self.stride), (count, self.width), (to, lead));
+        to.chunks_exact_mut(lead).take(self.width).for_each(|line| line[count..].fill(T::ZERO));
     }
 }
 

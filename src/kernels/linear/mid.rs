@@ -1,10 +1,11 @@
 //! y_r = act(W·x_r + b) for matrices x_r: the contraction runs over the middle axis.
 
-use super::pieces::{Plan, split};
-use super::{Affine, AffineGrad, act, sums};
+use super::{Affine, AffineGrad, act};
 use crate::kernels::elementwise::Activation;
 use crate::kernels::gemm::{MatMut, MatRef, Packed, Start, tile};
+use crate::kernels::pieces::{Plan, split};
 use crate::kernels::simd::Real;
+use crate::kernels::sums;
 
 /// An affine map over the middle axis with an activation.
 ///

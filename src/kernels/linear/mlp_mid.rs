@@ -1,11 +1,12 @@
 //! y_r = W₂·act(W₁·x_r + b₁) + b₂ for matrices x_r: the contractions run over the middle axis.
 
 use super::mid::Outer;
-use super::pieces::{Plan, split};
-use super::{Affine, AffineGrad, act, sums};
+use super::{Affine, AffineGrad, act};
 use crate::kernels::elementwise::Activation;
 use crate::kernels::gemm::{MatMut, MatRef, Start, tile};
+use crate::kernels::pieces::{Plan, split};
 use crate::kernels::simd::Real;
+use crate::kernels::sums;
 
 /// Two affine maps over the middle axis with an activation between them.
 ///

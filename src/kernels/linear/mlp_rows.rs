@@ -1,10 +1,11 @@
 //! y = W₂·act(W₁·x + b₁) + b₂, row by row.
 
-use super::pieces::{Plan, split};
-use super::{Affine, AffineGrad, act, sums};
+use super::{Affine, AffineGrad, act};
 use crate::kernels::elementwise::Activation;
 use crate::kernels::gemm::{MatMut, MatRef, Packed, Start, tile};
+use crate::kernels::pieces::{Plan, split};
 use crate::kernels::simd::Real;
+use crate::kernels::sums;
 
 /// Two affine maps over the last axis with an activation between them.
 ///

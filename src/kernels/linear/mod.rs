@@ -16,11 +16,9 @@ pub(super) mod act;
 mod mid;
 mod mlp_mid;
 mod mlp_rows;
-pub(super) mod pieces;
 #[cfg(test)]
 pub mod reference;
 mod rows;
-pub(super) mod sums;
 #[cfg(test)]
 mod tests;
 

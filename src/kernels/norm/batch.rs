@@ -1,6 +1,6 @@
 //! Batch norm over the rows of a matrix.
 
-use super::rows::{add_parts, count_rows, each_vector, for_each, get, put, put_over, rows_per_chunk};
+use crate::kernels::rows::{add_parts, count_rows, each_vector, for_each, get, put, put_over, rows_per_chunk};
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch};
 
 /// Batch norm: each column of a (rows × width) matrix is brought to mean 0 and variance 1, then scaled and shifted:

@@ -1,6 +1,6 @@
 //! Sums over the rows of a matrix.
 
-use super::rows::{CHUNK, add_parts, count_rows, each_vector, for_each, get, put};
+use crate::kernels::rows::{CHUNK, add_parts, count_rows, each_vector, for_each, get, put};
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch};
 
 /// Columns that one task adds: a strip of partial sums that stays in the first-level cache.

@@ -1,7 +1,7 @@
 //! Instance norm where the channels of a time step are neighbours: (batch, time, channels).
 
 use super::instance::{Centre, InstanceMoments, InstanceNorm, Map};
-use super::rows::{each_vector, for_each, get, put, put_over, rows_per_chunk};
+use crate::kernels::rows::{each_vector, for_each, get, put, put_over, rows_per_chunk};
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch};
 
 pub(super) fn forward<T: Real>(norm: &InstanceNorm<T>, time: usize, x: &[T], y: &mut [T], moments: &mut InstanceMoments<T>) {

@@ -1,7 +1,7 @@
 //! Instance norm where the numbers of a series are neighbours: (batch, channels, time).
 
 use super::instance::{Centre, InstanceMoments, InstanceNorm, Map};
-use super::rows::{each_vector, for_each, get, put_over, row_squares, row_sum, rows_per_chunk};
+use crate::kernels::rows::{each_vector, for_each, get, put_over, row_squares, row_sum, rows_per_chunk};
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch};
 
 pub(super) fn forward<T: Real>(norm: &InstanceNorm<T>, time: usize, x: &[T], y: &mut [T], moments: &mut InstanceMoments<T>) {

@@ -1,6 +1,8 @@
 //! Layer norm, and the kernels it shares with RMS norm.
 
-use super::rows::{add_parts, count_rows, each_vector, for_each, get, ones, put_over, row_squares, row_sum, rows_per_chunk};
+use crate::kernels::rows::{
+    add_parts, count_rows, each_vector, for_each, get, ones, put_over, row_squares, row_sum, rows_per_chunk,
+};
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch};
 
 /// Layer norm over the rows of a matrix: `y = (x − mean) / √(var + eps) · weight + bias` with the population variance of the row.

@@ -23,7 +23,6 @@ mod layer;
 #[cfg(test)]
 pub(crate) mod reference;
 mod rms;
-pub(crate) mod rows;
 #[cfg(test)]
 pub(crate) mod tests;
 

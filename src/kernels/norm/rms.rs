@@ -1,7 +1,7 @@
 //! RMS norm.
 
 use super::layer::{RowMoments, backward, forward};
-use super::rows::count_rows;
+use crate::kernels::rows::count_rows;
 use crate::kernels::simd::Real;
 
 /// RMS norm over the rows of a matrix: `y = x / √(mean(x²) + eps) · weight`.

@@ -3,9 +3,10 @@
 use super::Mix;
 use crate::kernels::elementwise::Activation;
 use crate::kernels::gemm::{MatMut, MatRef, Packed, Start, tile};
-use crate::kernels::linear::pieces::split;
-use crate::kernels::linear::{act, sums};
+use crate::kernels::linear::act;
+use crate::kernels::pieces::split;
 use crate::kernels::simd::Real;
+use crate::kernels::sums;
 
 /// Rows of a tile: with 32 hidden features two buffers of 24 KB.
 pub(super) const TILE: usize = 192;

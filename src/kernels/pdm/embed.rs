@@ -1,7 +1,8 @@
 //! The entry: a circular convolution over the steps of each scale, from one number a step to `width`, plus what belongs to the window.
 
-use crate::kernels::linear::pieces::{Plan, split};
+use crate::kernels::pieces::{Plan, split};
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch};
+use crate::kernels::sums;
 
 /// y[r, t, c] = Σ_j kernel[c, j] · x[r, (t + j − ⌊taps/2⌋) on the circle of t's scale] + added[⌊r / channels⌋, t, c].
 ///
@@ -92,7 +93,7 @@ impl<T: Real> Embed<'_, T> {
                     let dy = &dy[(b * n + i) * s * d..][..s * d];
                     if let Some(dadded) = &mut dadded {
                         let to = &mut dadded[w * s * d..(w + 1) * s * d];
-                        if i == 0 { to.copy_from_slice(dy) } else { crate::kernels::linear::sums::add(to, dy) }
+                        if i == 0 { to.copy_from_slice(dy) } else { sums::add(to, dy) }
                     }
                     if let Some(dx) = &mut dx {
                         dring.clear();

@@ -1,13 +1,14 @@
 //! A few rows through the block and back, in buffers that stay in the cache.
 
 use super::channel::{self, Packs};
-use super::transpose::transpose;
 use super::{Mix, Pdm, average};
 use crate::kernels::elementwise::Activation;
 use crate::kernels::gemm::{MatMut, MatRef, Start, tile, with_scratch};
-use crate::kernels::linear::pieces::split;
-use crate::kernels::linear::{Affine, act, sums};
+use crate::kernels::linear::{Affine, act};
+use crate::kernels::pieces::split;
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch};
+use crate::kernels::sums;
+use crate::kernels::transpose::transpose;
 use std::ops::Range;
 
 /// Buffers of a group. The unit of the first few is (steps, lanes) with lanes = rows · width.
@@ -253,7 +254,7 @@ fn outer<T: Real>(dy: &[T], x: &[T], lanes: usize, turned: &mut [T], dw: &mut [T
     let (small, big) = if m < n { (dy, x) } else { (x, dy) };
     let (narrow, tall) = (m.min(n), m.max(n));
     let turned = &mut turned[..small.len()];
-    transpose(small, narrow, lanes, turned);
+    transpose((small, lanes), (narrow, lanes), (turned, narrow));
     tile(Start::Current, MatRef::new(big, tall, lanes), MatRef::new(turned, lanes, narrow), MatMut::new(dw, tall, narrow));
 }
 
@@ -261,6 +262,6 @@ fn outer<T: Real>(dy: &[T], x: &[T], lanes: usize, turned: &mut [T], dw: &mut [T
 pub(super) fn settle<T: Real>(affine: &Affine<'_, T>, dw: &mut [T]) {
     if affine.outputs < affine.inputs {
         let sum = dw.to_vec();
-        transpose(&sum, affine.inputs, affine.outputs, dw);
+        transpose((&sum, affine.outputs), (affine.inputs, affine.outputs), (dw, affine.inputs));
     }
 }

@@ -29,10 +29,9 @@ mod group;
 mod reference;
 #[cfg(test)]
 mod tests;
-mod transpose;
 
 use super::linear::Affine;
-use super::linear::pieces::{Plan, split};
+use super::pieces::{Plan, split};
 use crate::kernels::simd::Real;
 use channel::Packs;
 pub use embed::Embed;

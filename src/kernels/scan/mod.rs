@@ -9,11 +9,10 @@
 
 pub mod causal_conv;
 mod columns;
+mod edges;
 pub mod mamba3;
 pub mod selective;
 mod sequences;
 pub mod ssd;
-#[cfg(test)]
-mod testing;
 
 pub use sequences::Sequences;

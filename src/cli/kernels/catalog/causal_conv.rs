@@ -1,6 +1,6 @@
 //! causal-conv1d.
 
-use super::{Engine, Operation, Request, SizeOf, Timing, array, axes, exchange, needed, optional, sequences, wave};
+use super::{Engine, Operation, Request, SizeOf, Timing, array, axes, exchange, narrow, needed, optional, sequences, wave, wide};
 use crate::kernels::scan::Sequences;
 use crate::kernels::scan::causal_conv::{CausalConv, Gradients, MOST_TAPS, reference};
 use crate::kernels::simd::Real;
@@ -96,14 +96,6 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
     }
     out.push("g_initial_state", array(&state, exchange(&dbefore, (k - 1).max(1), d)));
     Ok(out)
-}
-
-fn wide<T: Real>(x: &[T]) -> Vec<f64> {
-    x.iter().map(|v| v.to_f64()).collect()
-}
-
-fn narrow<T: Real>(x: Vec<f64>) -> Vec<T> {
-    x.into_iter().map(T::from_f64).collect()
 }
 
 fn with_doubles<T: Real, R>(conv: &CausalConv<'_, T>, work: impl FnOnce(&CausalConv<'_, f64>) -> R) -> R {

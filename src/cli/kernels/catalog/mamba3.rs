@@ -1,6 +1,6 @@
 //! mamba3.
 
-use super::{Engine, Operation, Request, SizeOf, Timing, array, axes, exchange, needed, optional, sequences, wave};
+use super::{Engine, Operation, Request, SizeOf, Timing, array, axes, exchange, narrow, needed, optional, sequences, wave, wide};
 use crate::kernels::scan::Sequences;
 use crate::kernels::scan::mamba3::{Gradients, HeadNorm, Inputs, Mamba3, Rotation, States, StatesMut, chunk_for, reference};
 use crate::kernels::simd::Real;
@@ -141,23 +141,39 @@ fn states_mut<T>(of: &mut [Vec<T>; 4]) -> StatesMut<'_, T> {
     StatesMut { angle, state, key, value }
 }
 
-fn wide<T: Real>(x: &[T]) -> Vec<f64> {
-    x.iter().map(|v| v.to_f64()).collect()
-}
-
-fn narrow<T: Real>(x: Vec<f64>) -> Vec<T> {
-    x.into_iter().map(T::from_f64).collect()
+/// Where the gradients go that are there, in the order of [`NAMES`].
+fn gradients<'a, T>(of: &'a mut All<T>, initial: Option<StatesMut<'a, T>>) -> Gradients<'a, T> {
+    let mut parts = of.iter_mut().map(Option::as_deref_mut);
+    let mut next = || parts.next().flatten();
+    Gradients {
+        q: next(),
+        k: next(),
+        x: next(),
+        z: next(),
+        log_decay: next(),
+        dt: next(),
+        trap: next(),
+        angles: next(),
+        q_bias: next(),
+        k_bias: next(),
+        skip: next(),
+        mix_x: next(),
+        mix_z: next(),
+        mix_out: next(),
+        norm: next(),
+        initial,
+    }
 }
 
 fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
-    let (q_shape, _) = request.get::<T>("Q")?;
-    let [b, l, r, g, n] = axes("Q", &q_shape, "batch, steps, rank, groups, states")?;
-    let (v_shape, _) = request.get::<T>("V")?;
-    let [.., h, p] = axes::<4>("V", &v_shape, "batch, steps, heads, width")?;
+    let q_shape = request.shape("Q")?;
+    let [b, l, r, g, n] = axes("Q", q_shape, "batch, steps, rank, groups, states")?;
+    let v_shape = request.shape("V")?;
+    let [.., h, p] = axes::<4>("V", v_shape, "batch, steps, heads, width")?;
     if [h, p, g, n, r].contains(&0) || !h.is_multiple_of(g) || v_shape[..2] != [b, l] {
         return Err(format!("array \"V\" has shape {v_shape:?}, expected ({b}, {l}, a multiple of {g} groups, width)"));
     }
-    let (a_shape, _) = request.get::<T>("ang")?;
+    let a_shape = request.shape("ang")?;
     let (shared_angles, s) = match a_shape[..] {
         [batch, steps, s] if (batch, steps) == (b, l) => (true, s),
         [batch, steps, heads, s] if (batch, steps, heads) == (b, l, h) => (false, s),
@@ -169,14 +185,14 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
     let step = [b, h, l];
     let of_rank = [h, r, p];
     let shapes: [&[usize]; 15] = [
-        &q_shape,
-        &q_shape,
-        &v_shape,
-        &v_shape,
+        q_shape,
+        q_shape,
+        v_shape,
+        v_shape,
         &step,
         &step,
         &step,
-        &a_shape,
+        a_shape,
         &[h, r, n],
         &[h, r, n],
         &[h],
@@ -258,14 +274,14 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
         }
     }
     let mut to = Arrays::default();
-    to.push("out", array(&v_shape, out));
+    to.push("out", array(v_shape, out));
     for ((name, shape), values) in STATES.iter().zip(state_shapes).zip(last) {
         to.push(*name, array(shape, values));
     }
     if !request.gradients {
         return Ok(to);
     }
-    let dout = request.exactly::<T>("dout", &v_shape)?;
+    let dout = request.exactly::<T>("dout", v_shape)?;
     let dlast = group(["dangle", "dS", "dK_rot", "dV_last"])?;
     let mut gradients: All<T> = std::array::from_fn(|i| all[i].as_ref().map(|v| vec![T::ZERO; v.len()]));
     let mut dfirst = zeros();
@@ -299,26 +315,7 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
         let first = g.initial;
         dfirst = [first.angle, first.state, first.key, first.value].map(narrow);
     } else {
-        let mut parts = gradients.iter_mut().map(Option::as_deref_mut);
-        let mut next = || parts.next().flatten();
-        let to = Gradients {
-            q: next(),
-            k: next(),
-            x: next(),
-            z: next(),
-            log_decay: next(),
-            dt: next(),
-            trap: next(),
-            angles: next(),
-            q_bias: next(),
-            k_bias: next(),
-            skip: next(),
-            mix_x: next(),
-            mix_z: next(),
-            mix_out: next(),
-            norm: next(),
-            initial: Some(states_mut(&mut dfirst)),
-        };
+        let to = self::gradients(&mut gradients, Some(states_mut(&mut dfirst)));
         scan.backward(&x, first.as_ref().map(states), &dout, dlast.as_ref().map(states), to);
     }
     for (((name, turned), shape), values) in NAMES.iter().zip(shapes).zip(gradients) {
@@ -368,27 +365,7 @@ fn timing(size: SizeOf<'_>) -> Timing {
     };
     let backward = move || {
         let (scan, x) = views(&kept, sequences, shape);
-        let mut parts = gradients.iter_mut().map(Option::as_deref_mut);
-        let mut next = || parts.next().flatten();
-        let to = Gradients {
-            q: next(),
-            k: next(),
-            x: next(),
-            z: next(),
-            log_decay: next(),
-            dt: next(),
-            trap: next(),
-            angles: next(),
-            q_bias: next(),
-            k_bias: next(),
-            skip: next(),
-            mix_x: next(),
-            mix_z: next(),
-            mix_out: next(),
-            norm: next(),
-            initial: None,
-        };
-        scan.backward(&x, None, &dout, None, to);
+        scan.backward(&x, None, &dout, None, self::gradients(&mut gradients, None));
     };
     let (stream, coupling) = (4.0 * (rows * h * p) as f64, 4.0 * (rows * r * g * n) as f64);
     // As for ssd, with r keys and queries a step and chunks of so many rows in all.

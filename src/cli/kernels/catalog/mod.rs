@@ -87,6 +87,23 @@ pub struct Operation {
     pub timing: fn(SizeOf<'_>) -> Timing,
 }
 
+impl Operation {
+    /// What is asked of an array of another name, when that looks like a misspelt one that is not there.
+    pub fn misspelt(&self, arrays: &Arrays) -> Option<String> {
+        let fields = || self.inputs.iter().chain(self.outputs).chain(self.upstream);
+        let strangers = arrays.iter().map(|(name, _)| name).filter(|name| fields().all(|f| f.name != *name));
+        let near = |name: &str| {
+            let absent = self.inputs.iter().chain(self.upstream).filter(|f| f.optional && arrays.get(f.name).is_none());
+            // Short names are near to many others.
+            absent.map(|f| f.name).find(|f| f.len() > 3 && strsim::damerau_levenshtein(f, name) <= 2)
+        };
+        strangers
+            .filter_map(|name| Some((name, near(name)?)))
+            .map(|(name, f)| format!("array \"{name}\" is not used: did you mean \"{f}\"?"))
+            .next()
+    }
+}
+
 /// All of them.
 pub const ALL: &[&Operation] = &[&causal_conv::OPERATION, &selective::OPERATION, &ssd::OPERATION, &mamba3::OPERATION];
 
@@ -104,6 +121,12 @@ impl Request<'_> {
     /// An input that must be there.
     fn get<T: Real>(&self, name: &str) -> Result<Shaped<T>, String> {
         self.find(name)?.ok_or_else(|| format!("there is no array \"{name}\": it is needed"))
+    }
+
+    /// The shape of an input that must be there.
+    fn shape(&self, name: &str) -> Result<&[usize], String> {
+        let array = self.arrays.get(name).ok_or_else(|| format!("there is no array \"{name}\": it is needed"))?;
+        Ok(&array.shape)
     }
 
     /// An input that may be there. In f32 its numbers are rounded.
@@ -169,6 +192,14 @@ fn exchange<T: Copy>(x: &[T], a: usize, b: usize) -> Vec<T> {
 
 fn array<T: Real>(shape: &[usize], values: Vec<T>) -> Array {
     Array::new(shape, values.into_iter().map(T::to_f64).collect())
+}
+
+fn wide<T: Real>(x: &[T]) -> Vec<f64> {
+    x.iter().map(|v| v.to_f64()).collect()
+}
+
+fn narrow<T: Real>(x: Vec<f64>) -> Vec<T> {
+    x.into_iter().map(T::from_f64).collect()
 }
 
 /// Made-up numbers for timing: a wave.

@@ -1,6 +1,6 @@
 //! selective-scan.
 
-use super::{Engine, Operation, Request, SizeOf, Timing, array, axes, exchange, needed, optional, sequences, wave};
+use super::{Engine, Operation, Request, SizeOf, Timing, array, axes, exchange, narrow, needed, optional, sequences, wave, wide};
 use crate::kernels::scan::Sequences;
 use crate::kernels::scan::selective::{Gradients, Inputs, SelectiveScan, reference};
 use crate::kernels::simd::Real;
@@ -87,8 +87,7 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
     if channels != d || d == 0 || n == 0 {
         return Err(format!("array \"A\" has shape {shape:?}, expected ({d}, states)"));
     }
-    let (shape, _) = request.get::<T>("B")?;
-    let [_, g, ..] = axes::<4>("B", &shape, "batch, groups, states, steps")?;
+    let [_, g, ..] = axes::<4>("B", request.shape("B")?, "batch, groups, states, steps")?;
     if g == 0 || !d.is_multiple_of(g) {
         return Err(format!("array \"B\" has {g} groups, which do not divide {d} channels"));
     }
@@ -113,8 +112,7 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
     let zeros = |len: usize| vec![T::ZERO; len];
     let (mut out, mut last) = (zeros(b * d * l), zeros(scan.state_len()));
     let mut starts = zeros(if request.gradients { scan.starts_len() } else { 0 });
-    let narrow = |x: Vec<f64>| -> Vec<T> { x.into_iter().map(T::from_f64).collect() };
-    let wide = owned.to::<f64>();
+    let exactly = owned.to::<f64>();
     match request.engine {
         Engine::Scan => {
             scan.forward(&x, owned.first.as_deref(), &mut out, Some(&mut last), request.gradients.then_some(&mut starts))
@@ -125,20 +123,20 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
             }
             for (i, range) in sequences.iter().enumerate() {
                 for row in range {
-                    let (wide, narrow) = (row * d..(row + 1) * d, row * g * n..(row + 1) * g * n);
+                    let (line, couplings) = (row * d..(row + 1) * d, row * g * n..(row + 1) * g * n);
                     let one = Inputs {
-                        u: &x.u[wide.clone()],
-                        delta: &x.delta[wide.clone()],
-                        b: &x.b[narrow.clone()],
-                        c: &x.c[narrow],
-                        z: x.z.map(|z| &z[wide.clone()]),
+                        u: &x.u[line.clone()],
+                        delta: &x.delta[line.clone()],
+                        b: &x.b[couplings.clone()],
+                        c: &x.c[couplings],
+                        z: x.z.map(|z| &z[line.clone()]),
                     };
-                    scan.step(&one, &mut last[i * d * n..(i + 1) * d * n], &mut out[wide]);
+                    scan.step(&one, &mut last[i * d * n..(i + 1) * d * n], &mut out[line]);
                 }
             }
         }
         Engine::Reference => {
-            let exact = reference::forward(&wide.scan(sequences, [d, n, g]), &wide.inputs(), wide.first.as_deref());
+            let exact = reference::forward(&exactly.scan(sequences, [d, n, g]), &exactly.inputs(), exactly.first.as_deref());
             (out, last) = (narrow(exact.out), narrow(exact.last));
         }
     }
@@ -155,13 +153,12 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
     let (mut dskip, mut dbias) = (zeros(owned.skip.as_ref().map_or(0, Vec::len)), zeros(owned.bias.as_ref().map_or(0, Vec::len)));
     let mut dfirst = zeros(scan.state_len());
     if request.engine == Engine::Reference {
-        let cast = |x: &[T]| -> Vec<f64> { x.iter().map(|v| v.to_f64()).collect() };
         let all = reference::backward(
-            &wide.scan(sequences, [d, n, g]),
-            &wide.inputs(),
-            wide.first.as_deref(),
-            &cast(&dout),
-            dlast.as_deref().map(cast).as_deref(),
+            &exactly.scan(sequences, [d, n, g]),
+            &exactly.inputs(),
+            exactly.first.as_deref(),
+            &wide(&dout),
+            dlast.as_deref().map(wide).as_deref(),
         );
         (du, ddelta, dz, db, dc) = (narrow(all.u), narrow(all.delta), narrow(all.z), narrow(all.b), narrow(all.c));
         (da, dskip, dbias, dfirst) = (narrow(all.a), narrow(all.skip), narrow(all.delta_bias), narrow(all.initial));

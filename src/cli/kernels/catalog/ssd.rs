@@ -1,6 +1,6 @@
 //! ssd.
 
-use super::{Engine, Operation, Request, SizeOf, Timing, array, axes, needed, optional, sequences, wave};
+use super::{Engine, Operation, Request, SizeOf, Timing, array, axes, narrow, needed, optional, sequences, wave, wide};
 use crate::kernels::scan::Sequences;
 use crate::kernels::scan::ssd::{Gradients, Inputs, Skip, Ssd, reference};
 use crate::kernels::simd::Real;
@@ -98,8 +98,7 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
     let scan = owned.scan(sequences, sizes);
     let inputs = owned.inputs();
     let zeros = |len: usize| vec![T::ZERO; len];
-    let narrow = |x: Vec<f64>| -> Vec<T> { x.into_iter().map(T::from_f64).collect() };
-    let wide = owned.to::<f64>();
+    let exactly = owned.to::<f64>();
     let (mut y, mut last) = (zeros(owned.x.len()), zeros(scan.state_len()));
     match request.engine {
         Engine::Scan => scan.forward(&inputs, owned.first.as_deref(), &mut y, Some(&mut last)),
@@ -111,19 +110,19 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
             let each = h * p * n;
             for (i, range) in sequences.iter().enumerate() {
                 for row in range {
-                    let (wide, couplings) = (row * h * p..(row + 1) * h * p, row * g * n..(row + 1) * g * n);
+                    let (line, couplings) = (row * h * p..(row + 1) * h * p, row * g * n..(row + 1) * g * n);
                     let step = Inputs {
-                        x: &inputs.x[wide.clone()],
+                        x: &inputs.x[line.clone()],
                         dt: &inputs.dt[row * h..(row + 1) * h],
                         b: &inputs.b[couplings.clone()],
                         c: &inputs.c[couplings],
                     };
-                    one.step(&step, &mut last[i * each..(i + 1) * each], &mut y[wide]);
+                    one.step(&step, &mut last[i * each..(i + 1) * each], &mut y[line]);
                 }
             }
         }
         Engine::Reference => {
-            let exact = reference::forward(&wide.scan(sequences, sizes), &wide.inputs(), wide.first.as_deref());
+            let exact = reference::forward(&exactly.scan(sequences, sizes), &exactly.inputs(), exactly.first.as_deref());
             (y, last) = (narrow(exact.y), narrow(exact.last));
         }
     }
@@ -139,13 +138,12 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
     let (mut db, mut dc, mut dfirst) = (zeros(owned.b.len()), zeros(owned.c.len()), zeros(scan.state_len()));
     let mut dskip = zeros(owned.skip.as_ref().map_or(0, |(_, d)| d.len()));
     if request.engine == Engine::Reference {
-        let cast = |x: &[T]| -> Vec<f64> { x.iter().map(|v| v.to_f64()).collect() };
         let all = reference::backward(
-            &wide.scan(sequences, sizes),
-            &wide.inputs(),
-            wide.first.as_deref(),
-            &cast(&dy),
-            dlast.as_deref().map(cast).as_deref(),
+            &exactly.scan(sequences, sizes),
+            &exactly.inputs(),
+            exactly.first.as_deref(),
+            &wide(&dy),
+            dlast.as_deref().map(wide).as_deref(),
         );
         (dx, ddt, da, db, dc) = (narrow(all.x), narrow(all.dt), narrow(all.a), narrow(all.b), narrow(all.c));
         (dskip, dfirst) = (narrow(all.skip), narrow(all.initial));

@@ -14,7 +14,7 @@ pub mod reference;
 mod tests;
 
 use super::Sequences;
-use crate::kernels::norm::rows::{add_parts, each_vector, for_each, get, put};
+use crate::kernels::rows::{add_parts, each_vector, for_each, get, put};
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch, math};
 use std::ops::Range;
 

@@ -1,8 +1,8 @@
 //! Against the definition and the golden, gradients against central differences, and the edges.
 
 use super::*;
-use crate::kernels::scan::testing::{bits, cast, close, differences, exchanged, flat, golden, in_pool, numbers, wide};
 use crate::kernels::simd::{available, with_isa};
+use crate::kernels::testing::{bits, cast, close, differences, exchanged, flat, golden, in_pool, numbers, wide};
 
 /// Sequences, channels, taps, silu.
 fn cases() -> Vec<(Vec<usize>, usize, usize, bool)> {

@@ -6,11 +6,11 @@ use super::forward::StateBlocks;
 use super::rotate::Unrotate;
 use super::{Mamba3, SEGMENT, States, gate};
 use crate::kernels::gemm::{MatMut, MatRef, Packed, Start, tile, with_scratch};
-use crate::kernels::linear::pieces::split;
-use crate::kernels::linear::sums::add;
-use crate::kernels::norm::rows::{each_vector, get, put};
+use crate::kernels::pieces::split;
+use crate::kernels::rows::{each_vector, get, put};
 use crate::kernels::scan::columns::Block;
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch};
+use crate::kernels::sums::add;
 use std::f64::consts::PI;
 use std::ops::Range;
 

@@ -1,12 +1,14 @@
 //! A chunk of one head: everything that the products need.
 
-use super::decay::{Apply, Scale, Weigh, edges};
+use super::decay::{Apply, Scale, Weigh};
 use super::gate::Gate;
 use super::rotate::{Advance, Rotate, sines_and_cosines};
 use super::{Inputs, Mamba3, STRIP};
 use crate::kernels::gemm::{MatMut, MatRef, Start, tile, with_scratch};
-use crate::kernels::linear::pieces::split;
+use crate::kernels::pieces::split;
+use crate::kernels::scan::edges::edges;
 use crate::kernels::simd::{Real, dispatch, math};
+use crate::kernels::transpose::transpose;
 use rayon::prelude::*;
 use std::f64::consts::PI;
 use std::ops::Range;
@@ -405,20 +407,6 @@ impl<T: Real> Room<'_, T> {
 /// (rows, columns) → (columns, lead), zeros behind the rows.
 pub(super) fn turn<T: Real>(from: &[T], columns: usize, to: &mut [T], lead: usize) {
     let rows = from.len() / columns;
-    let whole = rows / 8 * 8;
-    for i in (0..whole).step_by(8) {
-        let lines: [&[T]; 8] = std::array::from_fn(|k| &from[(i + k) * columns..][..columns]);
-        for j in 0..columns {
-            let to = &mut to[j * lead + i..][..8];
-            for (to, line) in to.iter_mut().zip(lines) {
-                *to = line[j];
-            }
-        }
-    }
-    for j in 0..columns {
-        let to = &mut to[j * lead..][..lead];
-        for (i, to) in to.iter_mut().enumerate().skip(whole) {
-            *to = if i < rows { from[i * columns + j] } else { T::ZERO };
-        }
-    }
+    transpose((from, columns), (rows, columns), (to, lead));
+    to.chunks_exact_mut(lead).take(columns).for_each(|line| line[rows..].fill(T::ZERO));
 }

@@ -2,25 +2,9 @@
 //!
 //! Matrices have the rows of a chunk below each other, (step, rank) with rank fastest, and as many columns, `lead` apart.
 
-use crate::kernels::norm::rows::{each_vector, get, put};
+use crate::kernels::rows::{each_vector, get, put};
 use crate::kernels::simd::{Kernel, Lanes, Real, math};
 use std::ops::Range;
-
-/// From the logarithms a of the decays of a chunk: `start[i] = exp(Σ_{k<=i} a_k)` and `end[j] = exp(Σ_{k>j} a_k)`.
-pub(super) fn edges<T: Real>(steps: &[T], start: &mut [T], end: &mut [T]) {
-    let mut sum = T::ZERO;
-    for (to, &a) in start.iter_mut().zip(steps) {
-        sum += a;
-        *to = sum;
-    }
-    sum = T::ZERO;
-    for (to, &a) in end.iter_mut().zip(steps).rev() {
-        *to = sum;
-        sum += a;
-    }
-    math::exp_in_place(start);
-    math::exp_in_place(end);
-}
 
 /// Writes E, a row for each step: `w_j·exp(Σ_{j<k<=t} a_k)` for the columns of earlier steps j, γ_t for its own, 0 for later
 /// ones; and, if wanted, the same without w and γ: the decays between different steps.

@@ -5,7 +5,7 @@ use super::cut::{Cut, times};
 use super::gate;
 use super::rotate::positive;
 use super::{Inputs, Mamba3, OP, States, StatesMut};
-use crate::kernels::norm::rows::for_each;
+use crate::kernels::rows::for_each;
 use crate::kernels::scan::columns::Block;
 use crate::kernels::simd::{Real, dispatch};
 use std::ops::Range;

@@ -1,6 +1,6 @@
 //! What follows the scan: the direct path, the norm, the gate, and the sum over ranks.
 
-use crate::kernels::norm::rows::{each_vector, get, put};
+use crate::kernels::rows::{each_vector, get, put};
 use crate::kernels::simd::{Kernel, Lanes, Real, math};
 
 /// The parameters of a head.

@@ -7,11 +7,11 @@ use super::forward::StateBlocks;
 use super::pairs::Pairs;
 use super::{Gradients, Inputs, Mamba3, States};
 use crate::kernels::gemm::with_scratch;
-use crate::kernels::linear::pieces::split;
-use crate::kernels::linear::sums::add;
-use crate::kernels::norm::rows::for_each;
+use crate::kernels::pieces::split;
+use crate::kernels::rows::for_each;
 use crate::kernels::scan::columns::Block;
 use crate::kernels::simd::Real;
+use crate::kernels::sums::add;
 use rayon::prelude::*;
 
 /// Numbers that one thread adds at a time.

@@ -1,7 +1,7 @@
 //! Angles, their sines and cosines, and rotations by them.
 
 use super::pairs::Pairs;
-use crate::kernels::norm::rows::{each_vector, get, put};
+use crate::kernels::rows::{each_vector, get, put};
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch};
 use std::f64::consts::{FRAC_2_PI, FRAC_PI_2, TAU};
 

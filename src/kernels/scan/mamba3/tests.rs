@@ -4,8 +4,8 @@ mod goldens;
 
 use super::reference::{self, All, Carried};
 use super::*;
-use crate::kernels::scan::testing::{bits, cast, close, differences, in_pool, numbers, wide};
 use crate::kernels::simd::{available, with_isa};
+use crate::kernels::testing::{bits, cast, close, differences, in_pool, numbers, wide};
 
 /// Which optional parts a scan has.
 #[derive(Clone, Copy, Debug, PartialEq)]

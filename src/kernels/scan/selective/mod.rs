@@ -26,7 +26,7 @@ mod tests;
 
 use super::Sequences;
 use super::columns::Block;
-use crate::kernels::norm::rows::{add_parts, for_each};
+use crate::kernels::rows::{add_parts, for_each};
 use crate::kernels::simd::Real;
 use std::ops::Range;
 

@@ -6,7 +6,7 @@ use super::forward::fill_skips;
 use super::lines::{DotScale, FromEnd, IntoC, IntoX, Spread, Strided, lead, turn};
 use super::{Block, Inputs, SEGMENT, Skip, Ssd};
 use crate::kernels::gemm::{MatMut, MatRef, Start, tile, with_scratch};
-use crate::kernels::linear::pieces::split;
+use crate::kernels::pieces::split;
 use crate::kernels::simd::{Real, dispatch};
 use std::ops::Range;
 

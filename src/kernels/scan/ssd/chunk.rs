@@ -1,10 +1,11 @@
 //! What the forward and the backward pass do with a chunk alike.
 
-use super::decay::{Weigh, edges};
+use super::decay::Weigh;
 use super::lines::{Scale, Spread, Strided, lead, turn};
 use super::{Inputs, ROWS, Ssd};
 use crate::kernels::gemm::{MatMut, MatRef, Start, tile};
-use crate::kernels::linear::pieces::split;
+use crate::kernels::pieces::split;
+use crate::kernels::scan::edges::edges;
 use crate::kernels::simd::{Real, dispatch};
 use std::ops::Range;
 

@@ -1,7 +1,7 @@
 //! Decays between the steps of a chunk, and gradients of their logarithms.
 
 use super::ROWS;
-use crate::kernels::norm::rows::{each_vector, get};
+use crate::kernels::rows::{each_vector, get};
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch, math};
 
 /// 0, 1, 2, …
@@ -14,22 +14,6 @@ fn places<T: Real, V: Lanes<T>>() -> V {
 #[inline(always)]
 fn lane<T: Real, V: Lanes<T>>(k: usize) -> V {
     V::splat(T::from_f64(k as f64))
-}
-
-/// From the logarithms a of the decays of a chunk: `start[i] = exp(Σ_{k<=i} a_k)` and `end[j] = exp(Σ_{k>j} a_k)`.
-pub(super) fn edges<T: Real>(steps: &[T], start: &mut [T], end: &mut [T]) {
-    let mut sum = T::ZERO;
-    for (to, &a) in start.iter_mut().zip(steps) {
-        sum += a;
-        *to = sum;
-    }
-    sum = T::ZERO;
-    for (to, &a) in end.iter_mut().zip(steps).rev() {
-        *to = sum;
-        sum += a;
-    }
-    math::exp_in_place(start);
-    math::exp_in_place(end);
 }
 
 /// Writes the decays from step j to step i, `exp(Σ_{j<k<=i} a_k)` at (j, i) for i >= j, and their products with the scores

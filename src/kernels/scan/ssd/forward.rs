@@ -4,7 +4,7 @@ use super::chunk::{Chunk, head_of, load_state, longest, state_room, store_state,
 use super::lines::{Finish, scale_rows};
 use super::{Block, Inputs, Ssd};
 use crate::kernels::gemm::{Start, tile, with_scratch};
-use crate::kernels::linear::pieces::split;
+use crate::kernels::pieces::split;
 use crate::kernels::simd::{Real, dispatch};
 use std::ops::Range;
 

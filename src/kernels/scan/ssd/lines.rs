@@ -4,8 +4,9 @@
 //! all sets of the first-level cache, and whole vectors can be written.
 
 use super::Block;
-use crate::kernels::norm::rows::{each_vector, get, put, put_over};
+use crate::kernels::rows::{each_vector, get, put, put_over};
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch};
+use crate::kernels::transpose::transpose;
 use std::ops::Range;
 
 /// Row stride for rows of `len` numbers.
@@ -29,50 +30,9 @@ impl<'a, T> Strided<'a, T> {
     }
 }
 
-struct Turn<'a, T> {
-    from: Strided<'a, T>,
-    to: &'a mut [T],
-    lead: usize,
-}
-
-impl<T: Real> Kernel<T> for Turn<'_, T> {
-    type Output = ();
-    #[inline(always)]
-    fn run<V: Lanes<T>>(self) {
-        const SIDE: usize = 4;
-        let Self { from, to, lead } = self;
-        let (rows, cols) = (from.rows / SIDE * SIDE, from.width / SIDE * SIDE);
-        for i in (0..rows).step_by(SIDE) {
-            let lines: [&[T]; SIDE] = std::array::from_fn(|k| from.row(i + k));
-            for j in (0..cols).step_by(SIDE) {
-                let mut block = [[T::ZERO; SIDE]; SIDE];
-                for k in 0..SIDE {
-                    block[k].copy_from_slice(&lines[k][j..j + SIDE]);
-                }
-                for k in 0..SIDE {
-                    let to = &mut to[(j + k) * lead + i..][..SIDE];
-                    for l in 0..SIDE {
-                        to[l] = block[l][k];
-                    }
-                }
-            }
-            for j in cols..from.width {
-                for k in 0..SIDE {
-                    to[j * lead + i + k] = lines[k][j];
-                }
-            }
-        }
-        for i in rows..from.rows {
-            for (j, &x) in from.row(i).iter().enumerate() {
-                to[j * lead + i] = x;
-            }
-        }
-    }
-}
-
 /// Writes the transpose of `from`, its rows `lead` apart.
 pub(super) fn turn<T: Real>(from: Strided<'_, T>, to: &mut [T], lead: usize) {
-    dispatch(Turn { from, to, lead });
+    transpose((from.data, from.stride), (from.rows, from.width), (to, lead));
 }
 
 /// Rows times their factors, twice: `once[r] = first[r]·from[r]` (or a copy), `twice[r] = second[r]·once[r]`.

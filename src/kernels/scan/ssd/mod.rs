@@ -49,8 +49,8 @@ mod tests;
 use super::Sequences;
 use super::columns::Block;
 use crate::kernels::gemm::with_scratch;
-use crate::kernels::linear::sums::add;
 use crate::kernels::simd::Real;
+use crate::kernels::sums::add;
 use rayon::prelude::*;
 use std::ops::Range;
 

@@ -1,7 +1,7 @@
 //! One row of each sequence, with the states carried: decoding.
 
 use super::{Inputs, OP, Ssd};
-use crate::kernels::norm::rows::{each_vector, for_each, get, put};
+use crate::kernels::rows::{each_vector, for_each, get, put};
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch, math};
 
 /// Numbers of the states of a task, about.

@@ -2,30 +2,8 @@
 
 use super::*;
 use crate::kernels::simd::{available, with_isa};
+use crate::kernels::testing::{bits, cast, numbers, wide};
 use serde_json::Value;
-
-/// Numbers in [-1, 1) from a counter (splitmix64), multiples of 2^-20: the same as f32.
-fn numbers(seed: u64, len: usize) -> Vec<f64> {
-    let one = |i: u64| {
-        let mut z = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(i.wrapping_mul(0xBF58_476D_1CE4_E5B9));
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (((z ^ (z >> 31)) >> 43) as f64) / (1u64 << 20) as f64 - 1.0
-    };
-    (0..len as u64).map(one).collect()
-}
-
-fn cast<T: Real>(x: &[f64]) -> Vec<T> {
-    x.iter().map(|&v| T::from_f64(v)).collect()
-}
-
-fn wide<T: Real>(x: &[T]) -> Vec<f64> {
-    x.iter().map(|v| v.to_f64()).collect()
-}
-
-fn bits<T: Real>(x: &[T]) -> Vec<u64> {
-    x.iter().map(|v| v.to_f64().to_bits()).collect()
-}
 
 /// Sizes; `skip` numbers of D for each head.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! Goldens, and parity over a million steps.
 
 use super::*;
-use crate::kernels::scan::testing::{exchanged, flat, golden};
+use crate::kernels::testing::{exchanged, flat, golden};
 use serde_json::Value;
 
 /// A golden (heads, rows) array as (rows, heads).

@@ -1,4 +1,4 @@
-//! What the tests of scans share: numbers, goldens, comparisons.
+//! What tests share: numbers, goldens, comparisons.
 
 use crate::kernels::simd::Real;
 use serde_json::Value;

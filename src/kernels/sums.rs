@@ -49,14 +49,14 @@ impl<T: Real> Kernel<T> for Rows<'_, T> {
 }
 
 /// `sums[j] += Σ_i x[i, j]`; x has `sums.len()` columns.
-pub(in crate::kernels) fn add_columns<T: Real>(x: &[T], sums: &mut [T]) {
+pub(super) fn add_columns<T: Real>(x: &[T], sums: &mut [T]) {
     if !x.is_empty() && !sums.is_empty() {
         dispatch(Columns(x, sums));
     }
 }
 
 /// `sums[i] += Σ_j x[i, j]`; x has `sums.len()` rows.
-pub(in crate::kernels) fn add_rows<T: Real>(x: &[T], sums: &mut [T]) {
+pub(super) fn add_rows<T: Real>(x: &[T], sums: &mut [T]) {
     if !x.is_empty() && !sums.is_empty() {
         dispatch(Rows(x, sums));
     }
@@ -103,13 +103,13 @@ impl<T: Real, F: Pair<T>> Kernel<T> for Zip<'_, T, F> {
 }
 
 /// `a += b` on the calling thread. Equal lengths.
-pub(in crate::kernels) fn add<T: Real>(a: &mut [T], b: &[T]) {
+pub(super) fn add<T: Real>(a: &mut [T], b: &[T]) {
     assert_eq!(a.len(), b.len());
     dispatch(Zip(Add, a, b));
 }
 
 /// `a = a · b`, element by element, on the calling thread. Equal lengths.
-pub(in crate::kernels) fn mul<T: Real>(a: &mut [T], b: &[T]) {
+pub(super) fn mul<T: Real>(a: &mut [T], b: &[T]) {
     assert_eq!(a.len(), b.len());
     dispatch(Zip(Mul, a, b));
 }
@@ -136,7 +136,7 @@ impl<T: Real> Kernel<T> for Constants<'_, T> {
 }
 
 /// `x[i, j] += b[i]`; x has `b.len()` rows.
-pub(in crate::kernels) fn add_to_rows<T: Real>(x: &mut [T], b: &[T]) {
+pub(super) fn add_to_rows<T: Real>(x: &mut [T], b: &[T]) {
     if !x.is_empty() {
         dispatch(Constants(x, b));
     }

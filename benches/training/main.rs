@@ -182,7 +182,7 @@ fn mixer(steps: usize) -> Result<()> {
                 let [t0, t2, t3] = block.time.map(|(w, b)| (pass.param(w), pass.param(b)));
                 let [c0, c2] = block.channel.map(|(w, b)| (pass.param(w), pass.param(b)));
                 let u = nn::mlp(&h, &t0.0, Some(&t0.1), Activation::Gelu, &t2.0, Some(&t2.1), None)?;
-                h = nn::add(&h, &nn::linear(&u, &t3.0, Some(&t3.1), Activation::Identity)?)?;
+                h = nn::linear_onto(&u, &t3.0, Some(&t3.1), &h)?;
                 h = nn::mlp_mid(&h, &c0.0, Some(&c0.1), Activation::Gelu, &c2.0, Some(&c2.1), Some(&h))?;
             }
             nn::mse(&h, &target)

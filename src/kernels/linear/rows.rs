@@ -33,24 +33,29 @@ impl<T: Real> Linear<'_, T> {
         Plan::new(rows, 2 * i * o, i + o, partial)
     }
 
-    /// Writes y. Panics when the lengths do not fit.
-    pub fn forward(&self, x: &[T], y: &mut [T]) {
+    /// Writes y, plus `residual` (as long as y) if there is one. Panics when the lengths do not fit.
+    pub fn forward(&self, x: &[T], residual: Option<&[T]>, y: &mut [T]) {
         let plan = self.plan(x, y, 0);
+        assert!(residual.is_none_or(|r| r.len() == y.len()), "{OP}: the residual is as long as the result");
         let Affine { inputs: i, outputs: o, .. } = self.affine;
         let weight = Packed::new(self.affine.matrix().t());
         plan.write(y, o, |c, y| {
-            let x = &x[plan.rows_of(c).start * i..];
+            let first = plan.rows_of(c).start;
             for rows in plan.tiles(c) {
                 let n = rows.len();
-                let x = MatRef::new(&x[rows.start * i..], n, i);
+                let x = MatRef::new(&x[(first + rows.start) * i..], n, i);
                 let y = &mut y[rows.start * o..rows.end * o];
                 tile(self.affine.row_start(), x, &weight, MatMut::new(y, n, o));
                 act::apply(self.activation, y);
+                if let Some(residual) = residual {
+                    sums::add(y, &residual[(first + rows.start) * o..][..n * o]);
+                }
             }
         });
     }
 
-    /// From x and the gradient of y: the gradient of x, if wanted, and those of weight and bias. Panics when the lengths do not fit.
+    /// From x and the gradient of y: the gradient of x, if wanted, and those of weight and bias. (The gradient of the residual is that of
+    /// y.) Panics when the lengths do not fit.
     pub fn backward(&self, x: &[T], dy: &[T], dx: Option<&mut [T]>, grad: AffineGrad<'_, T>) {
         let sizes = grad.sizes();
         grad.check(OP, &self.affine);

@@ -103,7 +103,7 @@ impl Problem {
         match (self.form, self.two) {
             (Form::Last, false) => {
                 let map = Linear { affine: first, activation };
-                map.forward(&x, y);
+                map.forward(&x, None, y);
                 map.backward(&x, &dy, dx, g1);
             }
             (Form::Middle, false) => {
@@ -320,7 +320,7 @@ fn empty_axes_give_biases_and_zeros() {
 fn lengths_that_do_not_fit_are_refused() {
     let affine = Affine { weight: &[1.0f32; 6], bias: None, inputs: 3, outputs: 2 };
     let map = Linear { affine, activation: Activation::Identity };
-    let refused = |x: usize, y: usize| std::panic::catch_unwind(|| map.forward(&vec![0.0; x], &mut vec![0.0; y])).is_err();
+    let refused = |x: usize, y: usize| std::panic::catch_unwind(|| map.forward(&vec![0.0; x], None, &mut vec![0.0; y])).is_err();
     assert!(!refused(6, 4));
     assert!(refused(6, 3));
     assert!(refused(5, 4));

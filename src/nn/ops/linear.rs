@@ -110,6 +110,19 @@ pub(super) fn middle_axis(op: &str, x: &Value, inputs: usize, outputs: usize) ->
     }
 }
 
+/// The residual as a contiguous tensor of the result's shape.
+pub(super) fn checked(op: &str, x: &Value, residual: Option<&Value>, dims: &[usize]) -> Result<Option<Tensor>> {
+    let Some(residual) = residual else { return Ok(None) };
+    if residual.dims() != dims || residual.tensor().dtype() != x.tensor().dtype() {
+        let (shape, dtype) = (residual.dims(), residual.tensor().dtype());
+        bail!(
+            "{op}: the residual must have the result's shape {dims:?} and type {:?}, got {shape:?} {dtype:?}",
+            x.tensor().dtype()
+        );
+    }
+    Ok(Some(residual.tensor().contiguous()?))
+}
+
 /// `act(x·Wᵀ + b)` over the last axis.
 ///
 /// Shapes: `x` (.., in), `w` (out, in), `b` (out), result (.., out). One pass over x forward; backward reads x and the gradient once,
@@ -118,15 +131,40 @@ pub(super) fn middle_axis(op: &str, x: &Value, inputs: usize, outputs: usize) ->
 /// # Errors
 /// Shapes or types that do not fit.
 pub fn linear(x: &Value, w: &Value, b: Option<&Value>, activation: Activation) -> Result<Value> {
-    const OP: &str = "linear";
-    let weights = Weights::new(OP, "", x, w, b)?;
-    let dims = last_axis(OP, x, weights.inputs, weights.outputs)?;
+    over_last("linear", x, w, b, activation, None)
+}
+
+/// `x·Wᵀ + b + residual` over the last axis: [`linear`] onto a stream of the result's shape, without a pass of its own.
+///
+/// # Errors
+/// Shapes or types that do not fit.
+pub fn linear_onto(x: &Value, w: &Value, b: Option<&Value>, residual: &Value) -> Result<Value> {
+    over_last("linear_onto", x, w, b, Activation::Identity, Some(residual))
+}
+
+fn over_last(
+    op: &'static str,
+    x: &Value,
+    w: &Value,
+    b: Option<&Value>,
+    activation: Activation,
+    residual: Option<&Value>,
+) -> Result<Value> {
+    let weights = Weights::new(op, "", x, w, b)?;
+    let dims = last_axis(op, x, weights.inputs, weights.outputs)?;
+    let onto = checked(op, x, residual, &dims)?;
     let xs = x.tensor().contiguous()?;
-    by_float!(OP, xs, T => {
+    by_float!(op, xs, T => {
         let mut y = output::<T>(dims.iter().product());
-        Linear { affine: weights.lend::<T>()?.affine(), activation }.forward(&numbers::<T>(OP, &xs)?, &mut y);
+        {
+            let onto = onto.as_ref().map(|r| numbers::<T>(op, r)).transpose()?;
+            let lent = weights.lend::<T>()?;
+            let map = Linear { affine: lent.affine(), activation };
+            map.forward(&numbers::<T>(op, &xs)?, onto.as_deref(), &mut y);
+        }
         let y = tensor(y, &dims)?;
-        let inputs: Vec<&Value> = [x, w].into_iter().chain(b).collect();
+        let inputs: Vec<&Value> = [x, w].into_iter().chain(b).chain(residual).collect();
+        let added = residual.is_some();
         Ok(record(&inputs, y, |inputs| move |g: Tensor| {
             let g = g.contiguous()?;
             let mut dx = inputs.wanted(0).then(|| output::<T>(xs.elem_count()));
@@ -134,10 +172,13 @@ pub fn linear(x: &Value, w: &Value, b: Option<&Value>, activation: Activation) -
             {
                 let lent = weights.lend::<T>()?;
                 let map = Linear { affine: lent.affine(), activation };
-                map.backward(&numbers::<T>(OP, &xs)?, &numbers::<T>(OP, &g)?, dx.as_deref_mut(), room.lend());
+                map.backward(&numbers::<T>(op, &xs)?, &numbers::<T>(op, &g)?, dx.as_deref_mut(), room.lend());
             }
             let mut gradients = vec![dx.map(|dx| tensor(dx, xs.dims())).transpose()?];
             room.push_to(&mut gradients)?;
+            if added {
+                gradients.push(Some(g));
+            }
             Ok(gradients)
         }))
     })
@@ -219,6 +260,29 @@ mod tests {
             };
             run(true).iter().zip(&run(false)).for_each(|(a, b)| close(a, b));
         }
+    }
+
+    #[test]
+    fn onto_a_stream_is_the_map_and_a_sum() {
+        let run = |fused: bool| {
+            let tape = Tape::new();
+            let (x, w, b) = (leaf(&tape, &[3, 7, 4], 0.1), leaf(&tape, &[5, 4], 0.2), leaf(&tape, &[5], 0.3));
+            let stream = leaf(&tape, &[3, 7, 5], 0.4);
+            let y = if fused {
+                linear_onto(&x, &w, Some(&b), &stream).unwrap()
+            } else {
+                crate::nn::ops::add(&linear(&x, &w, Some(&b), Activation::Identity).unwrap(), &stream).unwrap()
+            };
+            let g = tape.backward_from(&y, leaf(&tape, y.dims(), 0.5).tensor().clone()).unwrap();
+            let gradients = [&x, &w, &b, &stream].map(|v| flat(g.of(v).unwrap()));
+            (flat(y.tensor()), gradients)
+        };
+        // The same operations in the same order.
+        assert_eq!(run(true), run(false));
+        let tape = Tape::new();
+        let (x, w) = (leaf(&tape, &[2, 4], 0.1), leaf(&tape, &[5, 4], 0.2));
+        let error = linear_onto(&x, &w, None, &x).err().unwrap().to_string();
+        assert!(error.contains("residual") && error.contains("[2, 5]"), "{error}");
     }
 
     #[test]

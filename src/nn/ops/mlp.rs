@@ -1,6 +1,6 @@
 //! Two affine maps with an activation between them, over the last or the middle axis; the hidden layer never leaves the cache.
 
-use super::linear::{Weights, last_axis, middle_axis};
+use super::linear::{Weights, checked, last_axis, middle_axis};
 use crate::by_float;
 use crate::kernels::elementwise::Activation;
 use crate::kernels::linear::{Mlp, MlpMid};
@@ -20,19 +20,6 @@ fn weights(
         bail!("{op}: weights of shapes {:?} and {:?} do not follow each other", first.0.dims(), second.0.dims());
     }
     Ok([one, two])
-}
-
-/// The residual as a contiguous tensor of the result's shape.
-fn checked(op: &str, x: &Value, residual: Option<&Value>, dims: &[usize]) -> Result<Option<Tensor>> {
-    let Some(residual) = residual else { return Ok(None) };
-    if residual.dims() != dims || residual.tensor().dtype() != x.tensor().dtype() {
-        let (shape, dtype) = (residual.dims(), residual.tensor().dtype());
-        bail!(
-            "{op}: the residual must have the result's shape {dims:?} and type {:?}, got {shape:?} {dtype:?}",
-            x.tensor().dtype()
-        );
-    }
-    Ok(Some(residual.tensor().contiguous()?))
 }
 
 /// The last two of the recorded inputs are optional biases and a residual: where each stands.

@@ -18,7 +18,7 @@ mod window;
 
 pub use attention::{attention, residual_attention, softmax};
 pub use dropout::dropout;
-pub use linear::{linear, linear_mid};
+pub use linear::{linear, linear_mid, linear_onto};
 pub use loss::{cross_entropy, huber, mae, mse, pinball, smape};
 pub use mlp::{mlp, mlp_mid};
 pub use norm::{Running, Statistics, batch_norm, instance_denorm, instance_norm, layer_norm, rms_norm};

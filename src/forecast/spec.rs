@@ -6,6 +6,7 @@ use super::ets::{self, EtsConfig, FormPattern};
 use super::linear::LinearKind;
 use super::model::{FitError, Fitted};
 use super::neural::options::NetworkKind;
+use super::state_space::StateSpaceKind;
 use super::theta::{self, ThetaVariant};
 use super::{adida, naive};
 use std::fmt;
@@ -91,6 +92,10 @@ fn plain() -> Vec<(&'static str, ModelSpec)> {
         ("rlinear", M::Linear(LinearKind::Rlinear)),
         ("timemixer", M::Network(NetworkKind::TimeMixer)),
         ("patchtst", M::Network(NetworkKind::PatchTst)),
+        ("karma", M::Network(NetworkKind::Karma)),
+        ("mamba", M::Network(NetworkKind::StateSpace(StateSpaceKind::Mamba))),
+        ("mamba2", M::Network(NetworkKind::StateSpace(StateSpaceKind::Mamba2))),
+        ("mamba3", M::Network(NetworkKind::StateSpace(StateSpaceKind::Mamba3))),
     ]
 }
 

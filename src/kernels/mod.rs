@@ -26,3 +26,4 @@ mod sums;
 mod testing;
 mod transpose;
 pub mod update;
+pub mod wavelet;

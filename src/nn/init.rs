@@ -22,6 +22,12 @@ pub enum Init {
     KaimingNormal { fan_in: usize, gain: f64 },
     /// U(±√(6/(fan_in + fan_out))) (Glorot & Bengio 2010).
     XavierUniform { fan_in: usize, fan_out: usize },
+    /// ln U(low, high): logarithms of decay rates.
+    LogOfUniform { low: f64, high: f64 },
+    /// ln(1), ln(2), … ln(period), again and again: rates of S4D-Real.
+    LogCounting { period: usize },
+    /// Numbers whose softplus is exp(U(ln low, ln high)), `floor` at least: biases of step sizes.
+    StepBias { low: f64, high: f64, floor: f64 },
 }
 
 impl Init {
@@ -36,6 +42,12 @@ impl Init {
             Self::KaimingUniform { fan_in, gain } => uniform(gain * root(3.0 / fan_in as f64), count, rng),
             Self::KaimingNormal { fan_in, gain } => normal(gain * root(1.0 / fan_in as f64), count, rng),
             Self::XavierUniform { fan_in, fan_out } => uniform(root(6.0 / (fan_in + fan_out) as f64), count, rng),
+            Self::LogOfUniform { low, high } => between(low, high, count, rng, f64::ln),
+            Self::LogCounting { period } => (0..count).map(|i| ((i % period.max(1) + 1) as f64).ln() as f32).collect(),
+            Self::StepBias { low, high, floor } => between(low.ln(), high.ln(), count, rng, |log| {
+                let step = log.exp().max(floor);
+                step + (-(-step).exp_m1()).ln()
+            }),
         }
     }
 }
@@ -44,6 +56,14 @@ fn uniform(bound: f64, count: usize, rng: &mut Rng) -> Vec<f32> {
     match Uniform::new_inclusive(-bound.abs(), bound.abs()) {
         Ok(d) => (0..count).map(|_| d.sample(rng) as f32).collect(),
         Err(_) => vec![0.0; count],
+    }
+}
+
+/// `f` of U(low, high).
+fn between(low: f64, high: f64, count: usize, rng: &mut Rng, f: impl Fn(f64) -> f64) -> Vec<f32> {
+    match Uniform::new_inclusive(low, high) {
+        Ok(d) => (0..count).map(|_| f(d.sample(rng)) as f32).collect(),
+        Err(_) => vec![f(low) as f32; count],
     }
 }
 
@@ -86,6 +106,18 @@ mod tests {
             assert!((got / std - 1.0).abs() < 5.0 / (2.0 * n as f64).sqrt(), "{init:?} std {got}");
             assert!(largest <= bound * (1.0 + 1e-7), "{init:?} reaches {largest}");
         }
+    }
+
+    #[test]
+    fn step_biases_and_log_rates_lie_where_they_should() {
+        let mut rng = Streams::new(1).stream("test", 0);
+        let steps = Init::StepBias { low: 1e-3, high: 1e-1, floor: 1e-4 }.draw(4000, &mut rng);
+        let sizes: Vec<f64> = steps.iter().map(|x| f64::from(*x).exp().ln_1p()).collect();
+        assert!(sizes.iter().all(|s| (0.999e-3..=1.001e-1).contains(s)));
+        // The median of a log-uniform draw is the geometric mean, 0.01; half of 4000 draws, within five standard errors.
+        assert!((sizes.iter().filter(|s| **s < 1e-2).count() as f64 - 2000.0).abs() < 160.0);
+        assert!(Init::LogOfUniform { low: 1.0, high: 16.0 }.draw(100, &mut rng).iter().all(|a| (0.0..=16f32.ln()).contains(a)));
+        assert_eq!(Init::LogCounting { period: 2 }.draw(3, &mut rng), [0.0, 2f32.ln(), 0.0]);
     }
 
     #[test]

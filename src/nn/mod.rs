@@ -1,6 +1,7 @@
 //! Building blocks of neural models that more than one subcommand uses: recorded operations with hand-written gradients, named
 //! parameters, optimisers, schedules and the training loop.
 
+pub mod builder;
 pub mod checkpoint;
 pub mod early_stopping;
 pub mod init;
@@ -9,10 +10,12 @@ pub mod optimizer;
 pub mod params;
 pub mod pass;
 pub mod schedule;
+pub mod ssm;
 pub mod storage;
 pub mod tape;
 pub mod train;
 
+pub use builder::Builder;
 pub use params::{ParamId, Params};
 pub use pass::Pass;
 pub use tape::Value;

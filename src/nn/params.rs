@@ -25,6 +25,8 @@ pub struct Parameter {
     pub tensor: Tensor,
     /// Buffers (running statistics) are saved and loaded but never given to the optimiser.
     pub trainable: bool,
+    /// Files may leave it out: it then stays as it is.
+    pub optional: bool,
 }
 
 /// All parameters of a model, in order of declaration.
@@ -72,14 +74,29 @@ impl Params {
         self.push(name.into(), Tensor::from_vec(values, dims, &self.device)?, false)
     }
 
+    /// Declares a trainable parameter with the numbers of a tensor, which are not copied when type and layout fit.
+    ///
+    /// # Errors
+    /// Numbers that are not finite.
+    pub fn adopt(&mut self, name: String, tensor: Tensor) -> std::result::Result<ParamId, WeightsError> {
+        let tensor = tensor.to_dtype(self.dtype)?.to_device(&self.device)?.contiguous()?;
+        check_finite(&name, &tensor)?;
+        Ok(self.push(name, tensor, true)?)
+    }
+
     fn push(&mut self, name: String, tensor: Tensor, trainable: bool) -> Result<ParamId> {
         let id = ParamId(self.list.len());
         if self.index.insert(name.clone(), id).is_some() {
             bail!("parameter \"{name}\" is declared twice");
         }
         let tensor = tensor.to_dtype(self.dtype)?;
-        self.list.push(Parameter { name, tensor, trainable });
+        self.list.push(Parameter { name, tensor, trainable, optional: false });
         Ok(id)
+    }
+
+    /// Lets files leave a parameter out; it then stays as it is.
+    pub fn may_be_missing(&mut self, id: ParamId) {
+        self.list[id.0].optional = true;
     }
 
     /// Type of the numbers.
@@ -143,6 +160,9 @@ impl Params {
     pub fn restore(&mut self, from: &BTreeMap<String, Tensor>) -> std::result::Result<(), WeightsError> {
         for p in &self.list {
             let Some(found) = from.get(&p.name) else {
+                if p.optional {
+                    continue;
+                }
                 return Err(WeightsError::Missing { name: p.name.clone(), shape: p.tensor.dims().to_vec() });
             };
             if found.dims() != p.tensor.dims() {
@@ -152,18 +172,16 @@ impl Params {
                     expected: p.tensor.dims().to_vec(),
                 });
             }
-            let values = found.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-            if let Some(element) = values.iter().position(|v| !v.is_finite()) {
-                return Err(WeightsError::NotFinite { name: p.name.clone(), element });
-            }
+            check_finite(&p.name, found)?;
         }
         if let Some(name) = from.keys().find(|name| !self.index.contains_key(*name)) {
             let known = listed(self.list.iter().map(|p| p.name.as_str()));
             return Err(WeightsError::Unknown { name: name.clone(), known });
         }
         for i in 0..self.list.len() {
-            let values = &from[&self.list[i].name];
-            self.set(ParamId(i), values)?;
+            if let Some(values) = from.get(&self.list[i].name) {
+                self.set(ParamId(i), values)?;
+            }
         }
         Ok(())
     }
@@ -181,8 +199,23 @@ pub fn tensors_of(bytes: &[u8]) -> std::result::Result<BTreeMap<String, Tensor>,
     Ok(tensors.into_iter().collect())
 }
 
+/// An error when a tensor holds a value that is not finite.
+fn check_finite(name: &str, tensor: &Tensor) -> std::result::Result<(), WeightsError> {
+    // A part at a time: large tensors are not widened whole.
+    const PART: usize = 1 << 20;
+    let flat = tensor.flatten_all()?;
+    for start in (0..flat.elem_count()).step_by(PART) {
+        let part = flat.narrow(0, start, PART.min(flat.elem_count() - start))?;
+        let values = part.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+        if let Some(place) = values.iter().position(|v| !v.is_finite()) {
+            return Err(WeightsError::NotFinite { name: name.to_string(), element: start + place });
+        }
+    }
+    Ok(())
+}
+
 /// A few names for an error message.
-fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let all: Vec<&str> = names.collect();
     if all.len() > 6 { format!("{} and {} more", all[..6].join(", "), all.len() - 6) } else { all.join(", ") }
 }

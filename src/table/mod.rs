@@ -24,7 +24,7 @@ pub use freq::{Anchor, Freq};
 pub use series::{Impute, Layout, Panel, ReadOptions, Series, read_panel};
 pub use source::{Content, Source};
 pub use time::TimeKind;
-pub use write::{AtomicFile, Format, Table, Values, write_table};
+pub use write::{AtomicFile, Format, Table, Values, write_number, write_table};
 
 use frame::Missing;
 use serde::{Deserialize, Serialize};

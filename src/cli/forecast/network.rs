@@ -6,6 +6,7 @@ use crate::forecast::neural::options::{DecompositionKind, LossKind, NetworkKind,
 use crate::forecast::spec::ModelSpec;
 use crate::forecast::time_features::{Sampling, time_features};
 use crate::forecast::timemixer::{MarkOrder, Pooling};
+use crate::kernels::wavelet::Wavelet;
 use crate::nn::train::TrainError;
 use crate::table::{Freq, Panel};
 use clap::builder::PossibleValue;
@@ -13,7 +14,7 @@ use clap::{Args, ValueEnum};
 
 /// How networks are made and trained. What is not given comes from the preset, else from the model.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Networks (timemixer, patchtst, linear models with --solver adam)")]
+#[command(next_help_heading = "Networks (timemixer, patchtst, karma, mamba, mamba2, mamba3, linear models with --solver adam)")]
 pub struct NetworkArgs {
     /// How linear models find their weights: exactly by least squares, or by gradient descent.
     #[arg(long, value_enum, value_name = "HOW")]
@@ -60,7 +61,7 @@ pub struct NetworkArgs {
     /// Share of hidden values dropped while training.
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub dropout: Option<f64>,
-    /// patchtst: attention heads.
+    /// patchtst, karma: attention heads.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub heads: Option<u32>,
     /// patchtst: steps per patch.
@@ -78,27 +79,45 @@ pub struct NetworkArgs {
     /// timemixer: how those steps are put together.
     #[arg(long, value_enum, value_name = "HOW")]
     pub pooling: Option<Pooling>,
-    /// timemixer: how season and trend are split.
+    /// timemixer, karma: how season and trend are split.
     #[arg(long, value_enum, value_name = "HOW")]
     pub decomposition: Option<DecompositionKind>,
     /// timemixer: frequencies that make up the season, with --decomposition dft [default: 5]
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     pub top_k: Option<u32>,
-    /// timemixer: window of the moving average, odd.
+    /// timemixer, karma: window of the moving average, odd.
     #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..))]
     pub moving_average: Option<u32>,
-    /// timemixer, patchtst: normalise each window by its own mean and deviation.
+    /// timemixer, patchtst, mamba*: normalise each window by its own mean and deviation.
     #[arg(long, value_enum, value_name = "WHETHER")]
     pub normalize: Option<OnOff>,
-    /// timemixer: forecast channels one at a time with shared weights, or mix them.
+    /// timemixer, mamba*: forecast channels one at a time with shared weights, or mix them.
     #[arg(long, value_enum, value_name = "HOW")]
     pub channels: Option<ChannelsArg>,
-    /// timemixer: calendar features of the time stamps as inputs [default: off]
+    /// timemixer, karma, mamba*: calendar features of the time stamps as inputs [default: off; karma without decomposition: on]
     #[arg(long, value_enum, value_name = "WHETHER")]
     pub time_features: Option<OnOff>,
     /// timemixer: calendar features of the horizon as inputs too; needs --time-features on.
     #[arg(long)]
     pub future_features: bool,
+    /// karma, mamba*: states of a channel of the scans.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub d_state: Option<u32>,
+    /// karma, mamba*: channels of the scans over the width.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub expand: Option<u32>,
+    /// karma, mamba, mamba2: taps of the scans' convolutions.
+    #[arg(long, value_name = "TAPS", value_parser = clap::value_parser!(u32).range(1..=8))]
+    pub d_conv: Option<u32>,
+    /// mamba2, mamba3: channels of a head of the scans.
+    #[arg(long, value_name = "CHANNELS", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub head_width: Option<u32>,
+    /// karma: the wavelet whose halves are scanned.
+    #[arg(long, value_enum, value_name = "WAVELET")]
+    pub wavelet: Option<Wavelet>,
+    /// karma: width of the mix of variates that --decomposition attention works on.
+    #[arg(long, value_name = "D", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub mix_width: Option<u32>,
 }
 
 /// See [`NetworkArgs::solver`].
@@ -164,11 +183,18 @@ choices! { LossKind {
     Mae = "mae": "absolute error";
     Huber = "huber": "squared up to one standard deviation, absolute beyond";
     Smape = "smape": "symmetric percentage error";
+    Htf = "htf": "0.2 times the squared error plus 0.8 times the distance of the spectra over the horizon";
 } }
 choices! { DecompositionKind {
     MovingAverage = "moving-average": "trend = moving average";
     Dft = "dft": "season = the strongest frequencies";
     DftReference = "dft-reference": "what the published program's DFT option computes: no decomposition (for comparisons)";
+    Attention = "attention": "karma: trend = what attention over the steps finds";
+    None = "none": "karma: not split; the calendar enters";
+} }
+choices! { Wavelet {
+    Db4 = "db4": "Daubechies' with eight taps";
+    Haar = "haar": "means and differences of neighbours";
 } }
 choices! { Pooling {
     Avg = "avg": "mean of neighbours";
@@ -237,6 +263,12 @@ impl NetworkArgs {
             channel_independent: self.channels.map(|c| c == ChannelsArg::Independent),
             time_features: on(self.time_features),
             future_features: self.future_features,
+            states: count(self.d_state),
+            expand: count(self.expand),
+            taps: count(self.d_conv),
+            head_width: count(self.head_width),
+            wavelet: self.wavelet,
+            mix_width: count(self.mix_width),
             mark_order,
             drop_last,
         })
@@ -266,7 +298,7 @@ impl NetworkArgs {
         }
         match self.first_given() {
             Some(option) => Err(Failure::usage(format!(
-                "{option} belongs to networks, and none of the models is trained as one: leave it out, or choose timemixer, patchtst, or a \
+                "{option} belongs to networks, and none of the models is trained as one: leave it out, or choose timemixer, patchtst, karma, mamba, mamba2, mamba3, or a \
                  linear model with --solver adam"
             ))),
             None => Ok(()),
@@ -302,6 +334,12 @@ impl NetworkArgs {
             ("--channels", self.channels.is_some()),
             ("--time-features", self.time_features.is_some()),
             ("--future-features", self.future_features),
+            ("--d-state", self.d_state.is_some()),
+            ("--expand", self.expand.is_some()),
+            ("--d-conv", self.d_conv.is_some()),
+            ("--head-width", self.head_width.is_some()),
+            ("--wavelet", self.wavelet.is_some()),
+            ("--mix-width", self.mix_width.is_some()),
         ];
         given.into_iter().find(|(_, given)| *given).map(|(option, _)| option)
     }

@@ -26,6 +26,8 @@ pub fn spec_of(forecaster: &Forecaster) -> ModelSpec {
     match &forecaster.card().architecture {
         Architecture::TimeMixer(_) => ModelSpec::Network(NetworkKind::TimeMixer),
         Architecture::PatchTst(_) => ModelSpec::Network(NetworkKind::PatchTst),
+        Architecture::Karma(_) => ModelSpec::Network(NetworkKind::Karma),
+        Architecture::StateSpace(c) => ModelSpec::Network(NetworkKind::StateSpace(c.kind)),
         Architecture::Linear(c) => ModelSpec::Linear(c.kind),
     }
 }

@@ -48,7 +48,7 @@ pub struct RunArgs {
 
 /// See [`RunArgs::dtype`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum DtypeArg {
+pub enum DtypeArg {
     F32,
     F64,
 }

@@ -1,8 +1,10 @@
 //! Every network there is, as a configuration that can be saved and built.
 
 use super::Network;
+use crate::forecast::karma::{Karma, KarmaConfig};
 use crate::forecast::linear_network::{LinearNetwork, LinearNetworkConfig};
 use crate::forecast::patchtst::{PatchTst, PatchTstConfig};
+use crate::forecast::state_space::{StateSpace, StateSpaceConfig};
 use crate::forecast::timemixer::{TimeMixer, TimeMixerConfig};
 use crate::run::seed::Streams;
 use candle_core::{DType, Result};
@@ -14,6 +16,8 @@ use serde::{Deserialize, Serialize};
 pub enum Architecture {
     TimeMixer(TimeMixerConfig),
     PatchTst(PatchTstConfig),
+    Karma(KarmaConfig),
+    StateSpace(StateSpaceConfig),
     Linear(LinearNetworkConfig),
 }
 
@@ -23,6 +27,8 @@ impl Architecture {
         Ok(match self {
             Self::TimeMixer(c) => Box::new(TimeMixer::new(c.clone(), dtype, streams)?),
             Self::PatchTst(c) => Box::new(PatchTst::new(c.clone(), dtype, streams)?),
+            Self::Karma(c) => Box::new(Karma::new(c.clone(), dtype, streams)?),
+            Self::StateSpace(c) => Box::new(StateSpace::new(c.clone(), dtype, streams)?),
             Self::Linear(c) => Box::new(LinearNetwork::new(c.clone(), dtype, streams)?),
         })
     }
@@ -32,6 +38,8 @@ impl Architecture {
         match self {
             Self::TimeMixer(c) => c.lookback,
             Self::PatchTst(c) => c.lookback,
+            Self::Karma(c) => c.lookback,
+            Self::StateSpace(c) => c.lookback,
             Self::Linear(c) => c.lookback,
         }
     }
@@ -41,6 +49,8 @@ impl Architecture {
         match self {
             Self::TimeMixer(c) => c.horizon,
             Self::PatchTst(c) => c.horizon,
+            Self::Karma(c) => c.horizon,
+            Self::StateSpace(c) => c.horizon,
             Self::Linear(c) => c.horizon,
         }
     }
@@ -50,6 +60,8 @@ impl Architecture {
         match self {
             Self::TimeMixer(c) => c.outputs,
             Self::PatchTst(c) => c.outputs,
+            Self::Karma(c) => c.outputs,
+            Self::StateSpace(c) => c.outputs,
             Self::Linear(c) => c.outputs,
         }
     }
@@ -58,6 +70,8 @@ impl Architecture {
     pub fn features(&self) -> usize {
         match self {
             Self::TimeMixer(c) => c.features,
+            Self::Karma(c) => c.features,
+            Self::StateSpace(c) => c.features,
             _ => 0,
         }
     }

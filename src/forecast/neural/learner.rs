@@ -19,6 +19,8 @@ pub enum Loss {
     Huber { delta: f64 },
     /// Symmetric percentage error, denominator not differentiated.
     Smape,
+    /// `time` times the mean squared error plus `frequency` times the mean distance of the spectra over the horizon.
+    TimeFrequency { time: f64, frequency: f64 },
     /// Pinball loss of one output per quantile, ascending.
     Pinball { quantiles: Vec<f64> },
 }
@@ -31,7 +33,18 @@ impl Loss {
             Self::Mae => ops::mae(forecast, target),
             Self::Huber { delta } => ops::huber(forecast, target, *delta),
             Self::Smape => ops::smape(forecast, target),
+            Self::TimeFrequency { time, frequency } => ops::time_frequency(forecast, target, *time, *frequency),
             Self::Pinball { quantiles } => ops::pinball(forecast, target, quantiles),
+        }
+    }
+}
+
+impl Loss {
+    /// What picks the best epoch: the loss itself, or its error over time.
+    fn for_validation(&self) -> &Self {
+        match self {
+            Self::TimeFrequency { .. } => &Self::Mse,
+            other => other,
         }
     }
 }
@@ -89,7 +102,7 @@ impl Learner for WindowLearner {
         for some in all.chunks(EVALUATION_BATCH) {
             let (batch, target) = windows.batch(some, self.params().dtype())?;
             let forecast = self.network.forward(&Pass::inference(self.params()), &batch)?;
-            let loss = self.loss.of(&forecast, &target)?;
+            let loss = self.loss.for_validation().of(&forecast, &target)?;
             sum += loss.tensor().to_dtype(DType::F64)?.to_scalar::<f64>()? * some.len() as f64;
         }
         Ok(Some(sum / windows.len() as f64))

@@ -7,6 +7,7 @@ pub mod activation;
 pub mod arithmetic;
 pub mod chunks;
 pub mod edge;
+pub mod gate;
 pub mod map;
 pub mod reference;
 

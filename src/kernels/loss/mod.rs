@@ -9,6 +9,7 @@
 //! target may then be anything, NaN too. The mean over nothing is 0, with a gradient of 0.
 
 mod cross_entropy;
+mod frequency;
 mod huber;
 mod mae;
 mod mse;
@@ -18,6 +19,7 @@ pub mod reference;
 mod smape;
 
 pub use cross_entropy::{ClassOutOfRange, CrossEntropy, cross_entropy};
+pub use frequency::frequency;
 pub use huber::huber;
 pub use mae::mae;
 pub use mse::mse;

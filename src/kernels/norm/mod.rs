@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`LayerNorm`] | each row | `layer.rs` |
 //! | [`RmsNorm`] | each row, about zero | `rms.rs` |
+//! | [`RmsNormGated`] | groups of each row, about zero, with a gate | `gated/` |
 //! | [`BatchNorm`] | each column, over all rows | `batch.rs` |
 //! | [`InstanceNorm`] | time, for each series of a batch (RevIN) | `instance.rs` |
 //! | [`column_sums`] | each column: the gradient of a bias | `columns.rs` |
@@ -16,6 +17,7 @@
 
 mod batch;
 mod columns;
+mod gated;
 mod instance;
 mod instance_channels_last;
 mod instance_time_last;
@@ -28,6 +30,7 @@ pub(crate) mod tests;
 
 pub use batch::{BatchMoments, BatchNorm};
 pub use columns::column_sums;
+pub use gated::{Gradients as GatedGradients, RmsNormGated};
 pub use instance::{Affine, Centre, InstanceMoments, InstanceNorm, Layout};
 pub use layer::{LayerNorm, RowMoments};
 pub use rms::RmsNorm;

@@ -14,5 +14,6 @@ pub mod mamba3;
 pub mod selective;
 mod sequences;
 pub mod ssd;
+pub mod step_size;
 
 pub use sequences::Sequences;

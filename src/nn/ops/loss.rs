@@ -73,6 +73,33 @@ regression! {
     smape
 }
 
+/// `time` times the mean squared error plus `frequency` times the mean distance of the spectra over the last axis, a scalar. Cost and
+/// source: see [`loss::frequency`].
+pub fn time_frequency(prediction: &Value, target: &Tensor, time: f64, frequency: f64) -> Result<Value> {
+    const OP: &str = "time_frequency";
+    same_shape(OP, prediction, target)?;
+    let steps = prediction.dims().last().copied().unwrap_or(0);
+    if steps == 0 {
+        bail!("{OP}: takes (.., steps), got shape {:?}", prediction.dims());
+    }
+    let target = target.contiguous()?;
+    by_float!(OP, prediction.tensor(), T => {
+        let y = numbers::<T>(OP, &target)?;
+        let run = |f: &[T], gradient: Option<&mut [T]>| {
+            let Some(gradient) = gradient else {
+                let mean = loss::mse(f, &y, Weights::Equal, 1.0, None);
+                return Ok(time * mean + frequency * loss::frequency(steps, f, &y, 1.0, None));
+            };
+            let mean = loss::mse(f, &y, Weights::Equal, time, Some(&mut *gradient));
+            let mut spectral = output::<T>(f.len());
+            let distance = loss::frequency(steps, f, &y, frequency, Some(&mut spectral));
+            crate::kernels::elementwise::add_assign(gradient, &spectral);
+            Ok(time * mean + frequency * distance)
+        };
+        recorded::<T>(prediction, run, OP)
+    })
+}
+
 /// Mean Huber loss over all elements, a scalar: squared up to `delta` > 0, absolute beyond.
 pub fn huber(prediction: &Value, target: &Tensor, delta: f64) -> Result<Value> {
     same_shape("huber", prediction, target)?;

@@ -116,6 +116,12 @@ pub fn cat(parts: &[&Value], axis: usize) -> Result<Value> {
     }))
 }
 
+/// The entries of an axis in the opposite order.
+pub fn flip(a: &Value, axis: usize) -> Result<Value> {
+    let y = a.tensor().flip(&[axis])?;
+    Ok(record(&[a], y, |_| move |g: Tensor| Ok(vec![Some(g.flip(&[axis])?)])))
+}
+
 /// Row `rows[i]` of axis 0 as row `i` of the result; a row may be taken any number of times.
 pub fn index_rows(a: &Value, rows: &Tensor) -> Result<Value> {
     let y = a.tensor().index_select(rows, 0)?;

@@ -1,12 +1,19 @@
 //! What a user may say about a network and its training, and what the rest is: the data set's published settings, else the model's
 //! defaults.
 
+mod karma;
+mod linear;
+mod patchtst;
+mod state_space;
+mod timemixer;
+
 use super::architecture::Architecture;
 use super::learner::Loss;
 use crate::forecast::linear::LinearKind;
 use crate::forecast::linear_network::LinearNetworkConfig;
-use crate::forecast::patchtst::{self, PatchTstConfig};
-use crate::forecast::timemixer::{self, Decomposition, MarkOrder, Pooling, TimeMixerConfig};
+use crate::forecast::state_space::StateSpaceKind;
+use crate::forecast::timemixer::{MarkOrder, Pooling};
+use crate::kernels::wavelet::Wavelet;
 use crate::nn::optimizer::OptimizerConfig;
 use crate::nn::schedule::Schedule;
 use crate::nn::train::TrainConfig;
@@ -19,6 +26,9 @@ use serde::{Deserialize, Serialize};
 pub enum NetworkKind {
     TimeMixer,
     PatchTst,
+    Karma,
+    /// Blocks of state-space scans over the steps.
+    StateSpace(StateSpaceKind),
     /// A linear map trained by gradient descent.
     Linear(LinearKind),
 }
@@ -60,9 +70,11 @@ pub enum LossKind {
     Huber,
     /// symmetric percentage error
     Smape,
+    /// 0.2 times the squared error plus 0.8 times the distance of the spectra over the horizon
+    Htf,
 }
 
-/// Season and trend in a TimeMixer, as typed.
+/// Season and trend in a TimeMixer or a KARMA, as typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DecompositionKind {
@@ -72,6 +84,10 @@ pub enum DecompositionKind {
     Dft,
     /// what the published program's DFT option computes: no decomposition (for comparisons)
     DftReference,
+    /// trend = what attention over the steps finds
+    Attention,
+    /// not split
+    None,
 }
 
 /// Everything that can be said; `None` leaves it to the preset or the model.
@@ -105,6 +121,16 @@ pub struct NetworkOptions {
     pub channel_independent: Option<bool>,
     pub time_features: Option<bool>,
     pub future_features: bool,
+    /// States of a channel of a scan.
+    pub states: Option<usize>,
+    /// Channels of a scan over the width.
+    pub expand: Option<usize>,
+    /// Taps of a scan's convolution.
+    pub taps: Option<usize>,
+    /// Channels of a head of a scan.
+    pub head_width: Option<usize>,
+    pub wavelet: Option<Wavelet>,
+    pub mix_width: Option<usize>,
     pub mark_order: MarkOrder,
     pub drop_last: bool,
 }
@@ -150,9 +176,11 @@ impl NetworkOptions {
         let (architecture, defaults) = match kind {
             NetworkKind::TimeMixer => self.timemixer(preset, shape, outputs)?,
             NetworkKind::PatchTst => self.patchtst(preset, shape, outputs)?,
+            NetworkKind::Karma => self.karma(preset, shape, outputs)?,
+            NetworkKind::StateSpace(kind) => self.state_space(kind, shape, outputs)?,
             NetworkKind::Linear(kind) => {
                 let config = LinearNetworkConfig { kind, lookback: shape.lookback, horizon: shape.horizon, outputs };
-                (Architecture::Linear(config), linear_defaults(preset))
+                (Architecture::Linear(config), linear::linear_defaults(preset))
             }
         };
         let lr = self.learning_rate.unwrap_or(defaults.learning_rate);
@@ -176,6 +204,10 @@ impl NetworkOptions {
             (Some(LossKind::Mae), []) => Loss::Mae,
             (Some(LossKind::Huber), []) => Loss::Huber { delta: 1.0 },
             (Some(LossKind::Smape), []) => Loss::Smape,
+            (Some(LossKind::Htf), []) => {
+                let [time, frequency] = crate::forecast::karma::presets::HYBRID;
+                Loss::TimeFrequency { time, frequency }
+            }
         };
         let training = TrainConfig {
             epochs: self.epochs.unwrap_or(defaults.epochs),
@@ -195,30 +227,45 @@ impl NetworkOptions {
     fn check_meaning(&self, kind: NetworkKind) -> Result<(), String> {
         let mixer = kind == NetworkKind::TimeMixer;
         let patch = kind == NetworkKind::PatchTst;
-        let network = mixer || patch;
+        let karma = kind == NetworkKind::Karma;
+        let (scan, heads) = match kind {
+            NetworkKind::StateSpace(kind) => (true, kind.has_heads()),
+            _ => (false, false),
+        };
+        let deep = mixer || patch || karma || scan;
+        let conv = karma || matches!(kind, NetworkKind::StateSpace(k) if k.has_convolution());
+        let expand = karma || matches!(kind, NetworkKind::StateSpace(k) if k.expands());
         let name = match kind {
             NetworkKind::TimeMixer => "timemixer",
             NetworkKind::PatchTst => "patchtst",
+            NetworkKind::Karma => "karma",
+            NetworkKind::StateSpace(kind) => kind.name(),
             NetworkKind::Linear(_) => "a linear network",
         };
         let uses = [
-            ("--d-model", self.d_model.is_some(), network),
-            ("--d-ff", self.d_ff.is_some(), network),
-            ("--layers", self.layers.is_some(), network),
-            ("--dropout", self.dropout.is_some(), network),
-            ("--heads", self.heads.is_some(), patch),
+            ("--d-model", self.d_model.is_some(), deep),
+            ("--d-ff", self.d_ff.is_some(), mixer || patch),
+            ("--layers", self.layers.is_some(), deep),
+            ("--dropout", self.dropout.is_some(), deep),
+            ("--heads", self.heads.is_some(), patch || karma),
             ("--patch", self.patch.is_some(), patch),
             ("--stride", self.stride.is_some(), patch),
             ("--scales", self.scales.is_some(), mixer),
             ("--scale-window", self.scale_window.is_some(), mixer),
             ("--pooling", self.pooling.is_some(), mixer),
-            ("--decomposition", self.decomposition.is_some(), mixer),
+            ("--decomposition", self.decomposition.is_some(), mixer || karma),
             ("--top-k", self.top_k.is_some(), mixer),
-            ("--moving-average", self.moving_average.is_some(), mixer),
-            ("--normalize", self.normalize.is_some(), network),
-            ("--mixing", self.channel_independent.is_some(), mixer),
-            ("--time-features", self.time_features.is_some(), mixer),
+            ("--moving-average", self.moving_average.is_some(), mixer || karma),
+            ("--normalize", self.normalize.is_some(), mixer || patch || scan),
+            ("--channels", self.channel_independent.is_some(), mixer || scan),
+            ("--time-features", self.time_features.is_some(), mixer || karma || scan),
             ("--future-features", self.future_features, mixer),
+            ("--d-state", self.states.is_some(), karma || scan),
+            ("--expand", self.expand.is_some(), expand),
+            ("--d-conv", self.taps.is_some(), conv),
+            ("--head-width", self.head_width.is_some(), heads),
+            ("--wavelet", self.wavelet.is_some(), karma),
+            ("--mix-width", self.mix_width.is_some(), karma),
             ("--compat mark-order", self.mark_order == MarkOrder::Reference, mixer),
         ];
         match uses.iter().find(|(_, given, used)| *given && !used) {
@@ -226,138 +273,10 @@ impl NetworkOptions {
             None => Ok(()),
         }
     }
-
-    fn timemixer(&self, preset: Option<&str>, shape: Shape, outputs: usize) -> Result<(Architecture, Defaults), String> {
-        let mut c = TimeMixerConfig::new(shape.lookback, shape.horizon, shape.channels);
-        c.outputs = outputs;
-        // As many scales as the window allows, up to the scripts' three.
-        let mut defaults = Defaults {
-            epochs: 10,
-            batch_size: 32,
-            learning_rate: 0.003,
-            patience: 3,
-            schedule: ScheduleKind::OneCycle,
-            warm_up: 0.2,
-            loss: Loss::Mse,
-        };
-        if let Some(p) = preset.and_then(timemixer::presets::find) {
-            p.apply(&mut c);
-            defaults = Defaults {
-                epochs: p.epochs,
-                batch_size: p.batch_size,
-                learning_rate: p.learning_rate,
-                patience: p.patience,
-                loss: p.loss(),
-                ..defaults
-            };
-        }
-        set(&mut c.d_model, self.d_model);
-        set(&mut c.d_ff, self.d_ff);
-        set(&mut c.layers, self.layers);
-        set(&mut c.window, self.scale_window);
-        match self.scales {
-            Some(scales) => c.scales = scales,
-            None => {
-                let mut shortest = shape.lookback;
-                let fits = (0..c.scales)
-                    .take_while(|_| {
-                        shortest /= c.window.max(2);
-                        shortest >= 2
-                    })
-                    .count();
-                c.scales = fits;
-            }
-        }
-        set(&mut c.pooling, self.pooling);
-        set(&mut c.moving_average, self.moving_average);
-        set(&mut c.normalize, self.normalize);
-        set(&mut c.channel_independent, self.channel_independent);
-        set(&mut c.dropout, self.dropout);
-        let dft = matches!(self.decomposition, Some(DecompositionKind::Dft));
-        if self.top_k.is_some() && !dft {
-            return Err("--top-k belongs to --decomposition dft".into());
-        }
-        c.decomposition = match self.decomposition {
-            Some(DecompositionKind::Dft) => Decomposition::Dft { top_k: self.top_k.unwrap_or(5) },
-            Some(DecompositionKind::DftReference) => Decomposition::DftReference,
-            _ => Decomposition::MovingAverage { window: c.moving_average },
-        };
-        match self.time_features {
-            Some(true) if shape.features == 0 => {
-                return Err("--time-features on: the time stamps have no calendar (plain integers)".into());
-            }
-            Some(true) => c.features = shape.features,
-            Some(false) | None if self.future_features => {
-                return Err(
-                    "--future-features adds the calendar of the horizon to that of the window: it needs --time-features on"
-                        .into(),
-                );
-            }
-            Some(false) | None if self.mark_order == MarkOrder::Reference => {
-                return Err("--compat mark-order is about calendar features: it needs --time-features on".into());
-            }
-            Some(false) | None => c.features = 0,
-        }
-        c.future_features = self.future_features;
-        c.mark_order = self.mark_order;
-        c.check()?;
-        Ok((Architecture::TimeMixer(c), defaults))
-    }
-
-    fn patchtst(&self, preset: Option<&str>, shape: Shape, outputs: usize) -> Result<(Architecture, Defaults), String> {
-        let mut c = PatchTstConfig::new(shape.lookback, shape.horizon, shape.channels);
-        c.outputs = outputs;
-        let mut defaults = Defaults {
-            epochs: 20,
-            batch_size: 32,
-            learning_rate: 1e-4,
-            patience: 5,
-            schedule: ScheduleKind::OneCycle,
-            warm_up: 0.3,
-            loss: Loss::Mse,
-        };
-        if let Some(p) = preset.and_then(patchtst::presets::find) {
-            p.apply(&mut c);
-            defaults = Defaults {
-                epochs: p.epochs,
-                batch_size: p.batch_size,
-                learning_rate: p.learning_rate,
-                patience: p.patience,
-                warm_up: p.warm_up,
-                ..defaults
-            };
-        }
-        set(&mut c.d_model, self.d_model);
-        set(&mut c.d_ff, self.d_ff);
-        set(&mut c.layers, self.layers);
-        set(&mut c.heads, self.heads);
-        set(&mut c.patch, self.patch);
-        set(&mut c.stride, self.stride);
-        set(&mut c.dropout, self.dropout);
-        set(&mut c.revin, self.normalize);
-        c.check()?;
-        Ok((Architecture::PatchTst(c), defaults))
-    }
 }
 
 fn set<T>(to: &mut T, from: Option<T>) {
     if let Some(value) = from {
         *to = value;
     }
-}
-
-/// Settings of the LTSF-Linear scripts (learning rate and batch; ten epochs, patience 3, the rate halved every epoch).
-fn linear_defaults(preset: Option<&str>) -> Defaults {
-    let (learning_rate, batch_size) = match preset {
-        Some("etth2") => (0.05, 32),
-        Some("ettm1") => (1e-4, 8),
-        Some("ettm2") => (1e-3, 32),
-        Some("exchange") => (5e-4, 8),
-        Some("illness") => (0.01, 32),
-        Some("electricity") => (1e-3, 16),
-        Some("traffic") => (0.05, 16),
-        Some("weather") => (1e-4, 16),
-        _ => (0.005, 32),
-    };
-    Defaults { epochs: 10, batch_size, learning_rate, patience: 3, schedule: ScheduleKind::Type1, warm_up: 0.2, loss: Loss::Mse }
 }

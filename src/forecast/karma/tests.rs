@@ -1,0 +1,162 @@
+//! The golden forward passes, and gradients of the whole network.
+
+use super::*;
+use crate::kernels::wavelet::Wavelet;
+use candle_core::Tensor;
+use serde_json::Value as Json;
+
+fn golden(name: &str) -> Json {
+    let path = format!("{}/testdata/karma/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn flat(v: &Json) -> Vec<f64> {
+    match v {
+        Json::Array(items) => items.iter().flat_map(flat).collect(),
+        v => vec![v.as_f64().unwrap()],
+    }
+}
+
+/// Element k of parameter i is A·sin(1.7k + 0.3i + 0.5); scales add 1.
+fn formula(i: usize, len: usize, scale: bool) -> Vec<f64> {
+    let base = if scale { 1.0 } else { 0.0 };
+    (0..len).map(|k| base + 0.5 * (1.7 * k as f64 + 0.3 * i as f64 + 0.5).sin()).collect()
+}
+
+fn put_formula(params: &mut Params, order: &Json) {
+    for entry in order.as_array().unwrap() {
+        let (i, name) = (entry[0].as_u64().unwrap() as usize, entry[1].as_str().unwrap());
+        let name = name.strip_prefix("m.").unwrap_or(name);
+        let dims: Vec<usize> = entry[2].as_array().unwrap().iter().map(|d| d.as_u64().unwrap() as usize).collect();
+        let id = params.find(name).unwrap_or_else(|| panic!("no parameter {name}"));
+        let scale = name == "norm.weight" || name.contains("rms_") || name == "ln.weight";
+        let values = Tensor::from_vec(formula(i, dims.iter().product(), scale), &dims[..], &Device::Cpu).unwrap();
+        params.set(id, &values).unwrap();
+    }
+}
+
+/// (batch, time, channels) to (batch, channels, time).
+fn turned(v: &Json, dims: [usize; 3], dtype: DType) -> Tensor {
+    let x = Tensor::from_vec(flat(v), &dims[..], &Device::Cpu).unwrap();
+    x.transpose(1, 2).unwrap().contiguous().unwrap().to_dtype(dtype).unwrap()
+}
+
+fn config(decomposition: KarmaDecomposition, features: usize) -> KarmaConfig {
+    KarmaConfig { d_model: 8, states: 3, decomposition, features, ..KarmaConfig::new(16, 8, 3) }
+}
+
+#[test]
+fn all_switches_give_the_golden_forecasts() {
+    let g = golden("karma_golden");
+    let cases = [
+        ("nodecomp_marks", KarmaDecomposition::None, 4),
+        ("decomp_movavg", KarmaDecomposition::MovingAverage { window: 5 }, 0),
+        ("decomp_atcd", KarmaDecomposition::Attention { width: 4, heads: 4 }, 0),
+    ];
+    for (name, decomposition, features) in cases {
+        for (dtype, tolerance) in [(DType::F64, 1e-9), (DType::F32, 2e-5)] {
+            let mut net = Karma::new(config(decomposition, features), dtype, &Streams::new(1)).unwrap();
+            let case = &g["cases"][name];
+            put_formula(net.params_mut(), &case["param_order"]);
+            let marks = turned(&g["mark"], [2, 16, 4], dtype);
+            let x = turned(&g["x"], [2, 16, 3], dtype);
+            let batch = Batch { x, marks: (features > 0).then_some(marks), future_marks: None };
+            let y = net.forward(&Pass::inference(net.params()), &batch).unwrap();
+            let y = y.tensor().transpose(1, 2).unwrap().flatten_all().unwrap().to_dtype(DType::F64).unwrap();
+            let (found, exact) = (y.to_vec1::<f64>().unwrap(), flat(&case["y"]));
+            assert_eq!(found.len(), exact.len());
+            let worst = found.iter().zip(&exact).fold(0.0f64, |m, (a, b)| m.max((a - b).abs()));
+            assert!(worst <= tolerance, "{name} {dtype:?}: {worst}");
+        }
+    }
+}
+
+#[test]
+fn the_mamba_block_is_the_golden() {
+    let g = golden("mamba_golden");
+    let mut params = Params::new(DType::F64, &Device::Cpu);
+    let streams = Streams::new(1);
+    let config = Mamba1Config { states: 3, ..Mamba1Config::new(4) };
+    let block = Mamba1::new(&mut Builder::drawn(&mut params, &streams), "", config, 1.0).unwrap();
+    put_formula(&mut params, &g["param_order"]);
+    let u = Value::from(Tensor::from_vec(flat(&g["u"]), &[1, 5, 4][..], &Device::Cpu).unwrap());
+    let (y, _) = block.forward(&Pass::inference(&params), &u, None, None).unwrap();
+    let found = y.tensor().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+    found.iter().zip(flat(&g["y"])).for_each(|(a, b)| assert!((a - b).abs() < 1e-12, "{a} {b}"));
+}
+
+#[test]
+fn gradients_of_the_whole_network_are_central_differences() {
+    let kinds = [
+        (KarmaDecomposition::None, 2, Wavelet::Haar),
+        (KarmaDecomposition::MovingAverage { window: 3 }, 0, Wavelet::Db4),
+        (KarmaDecomposition::Attention { width: 4, heads: 2 }, 0, Wavelet::Db4),
+    ];
+    for (decomposition, features, wavelet) in kinds {
+        let config = KarmaConfig {
+            d_model: 6,
+            states: 2,
+            layers: 1,
+            decomposition,
+            features,
+            wavelet,
+            outputs: 2,
+            ..KarmaConfig::new(10, 4, 3)
+        };
+        let mut net = Karma::new(config, DType::F64, &Streams::new(3)).unwrap();
+        let wave = |dims: &[usize], phase: f64| {
+            let values: Vec<f64> = (0..dims.iter().product()).map(|i| (i as f64 * 0.7 + phase).sin()).collect();
+            Tensor::from_vec(values, dims, &Device::Cpu).unwrap()
+        };
+        let batch = Batch { x: wave(&[2, 3, 10], 0.0), marks: Some(wave(&[2, 2, 10], 1.0)), future_marks: None };
+        let target = wave(&[2, 3, 4, 2], 2.0);
+        let loss = |net: &Karma, pass: &Pass| ops::mse(&net.forward(pass, &batch).unwrap(), &target).unwrap();
+        let gradients = {
+            let pass = Pass::gradients(net.params());
+            let value = loss(&net, &pass);
+            pass.backward(&value).unwrap()
+        };
+        let ids: Vec<ParamId> = net.params().iter().map(|(id, _)| id).collect();
+        for id in ids {
+            let name = net.params().get(id).name.clone();
+            let gradient = gradients[id.index()].as_ref().unwrap_or_else(|| panic!("{name} has no gradient"));
+            let gradient = gradient.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            let before = net.params().get(id).tensor.copy().unwrap();
+            let values = before.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            let k = values.len() / 2;
+            let mut at = |by: f64| {
+                let mut values = values.clone();
+                values[k] += by;
+                net.params_mut().set(id, &Tensor::from_vec(values, before.dims(), &Device::Cpu).unwrap()).unwrap();
+                loss(&net, &Pass::inference(net.params())).tensor().to_scalar::<f64>().unwrap()
+            };
+            let numeric = (at(1e-5) - at(-1e-5)) / 2e-5;
+            // Truncation 1e-10 times third derivatives of some tens; rounding 1e-15 over the step.
+            assert!((numeric - gradient[k]).abs() < 1e-8, "{decomposition:?} {name}[{k}]: {}, not {numeric}", gradient[k]);
+            net.params_mut().set(id, &before).unwrap();
+        }
+    }
+}
+
+#[test]
+fn sizes_that_make_no_sense_are_refused() {
+    let refused = |c: KarmaConfig, word: &str| {
+        let e = Karma::new(c, DType::F32, &Streams::new(1)).err().unwrap().to_string();
+        assert!(e.contains(word), "{e}");
+    };
+    let base = || config(KarmaDecomposition::None, 0);
+    refused(KarmaConfig { d_model: 7, ..base() }, "even");
+    refused(KarmaConfig { states: 0, ..base() }, "d_state");
+    refused(config(KarmaDecomposition::MovingAverage { window: 4 }, 0), "odd");
+    refused(config(KarmaDecomposition::Attention { width: 6, heads: 4 }, 0), "heads");
+    refused(config(KarmaDecomposition::Attention { width: 8, heads: 4 }, 4), "decomposition none");
+}
+
+/// The spec's count for ETTh1 at horizon 96.
+#[test]
+fn the_script_of_etth1_has_the_computed_number_of_parameters() {
+    let mut c = KarmaConfig { features: 4, ..KarmaConfig::new(96, 96, 7) };
+    presets::find("etth1").unwrap().apply(&mut c);
+    let net = Karma::new(c, DType::F32, &Streams::new(1)).unwrap();
+    assert_eq!(net.params().trainable_count(), 2_160_430);
+}

@@ -19,6 +19,8 @@ pub mod optimize;
 pub mod patchtst;
 pub mod protocol;
 pub mod seasonality;
+pub mod seqtask;
+pub mod sequence;
 pub mod spec;
 pub mod state_space;
 pub mod synthetic;

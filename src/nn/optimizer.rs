@@ -98,14 +98,16 @@ impl Optimizer {
                 bail!("optimizer: the gradient of \"{}\" has shape {:?}, not {:?}", p.name, gradient.dims(), p.tensor.dims());
             }
             state.steps += 1;
+            let (lr, decay) = (rate.lr * p.group.rate, if p.group.decays { 1.0 } else { 0.0 });
             let rule = match self.config {
                 OptimizerConfig::Adam { beta1, beta2, eps, weight_decay, decoupled } => {
                     let beta1 = rate.beta1.unwrap_or(beta1);
-                    Rule::Adam(Adam { lr: rate.lr, beta1, beta2, eps, weight_decay, decoupled }, state.steps)
+                    let weight_decay = weight_decay * decay;
+                    Rule::Adam(Adam { lr, beta1, beta2, eps, weight_decay, decoupled }, state.steps)
                 }
                 OptimizerConfig::Sgd { momentum, nesterov, weight_decay } => {
                     let momentum = rate.beta1.filter(|_| momentum > 0.0).unwrap_or(momentum);
-                    Rule::Sgd(Sgd { lr: rate.lr, momentum, nesterov, weight_decay })
+                    Rule::Sgd(Sgd { lr, momentum, nesterov, weight_decay: weight_decay * decay })
                 }
             };
             apply(rule, gradient_scale, &p.tensor, &gradient.contiguous()?, state)?;
@@ -248,6 +250,17 @@ mod tests {
         for (got, want) in value(&params).iter().zip(&want) {
             assert!((got - want.0).abs() < 1e-14, "{got} instead of {}", want.0);
         }
+    }
+
+    #[test]
+    fn a_group_has_its_own_rate_and_may_be_spared_decay() {
+        let mut params = one(&[1.0]);
+        let id = params.find("w").unwrap();
+        params.set_group(id, crate::nn::params::Group { rate: 0.5, decays: false });
+        let mut optimizer = Optimizer::new(OptimizerConfig::sgd(0.0).with_weight_decay(10.0), &params).unwrap();
+        let gradient = [Some(Tensor::new(&[1.0f64], &Device::Cpu).unwrap())];
+        optimizer.step(&params, &gradient, Rate { lr: 0.25, beta1: None }, None).unwrap();
+        assert_eq!(value(&params), [0.875]);
     }
 
     #[test]

@@ -27,6 +27,23 @@ pub struct Parameter {
     pub trainable: bool,
     /// Files may leave it out: it then stays as it is.
     pub optional: bool,
+    /// How the optimiser treats it.
+    pub group: Group,
+}
+
+/// How an optimiser treats a parameter.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Group {
+    /// The learning rate is multiplied by this.
+    pub rate: f64,
+    /// Whether weight decay is applied.
+    pub decays: bool,
+}
+
+impl Default for Group {
+    fn default() -> Self {
+        Self { rate: 1.0, decays: true }
+    }
 }
 
 /// All parameters of a model, in order of declaration.
@@ -90,8 +107,13 @@ impl Params {
             bail!("parameter \"{name}\" is declared twice");
         }
         let tensor = tensor.to_dtype(self.dtype)?;
-        self.list.push(Parameter { name, tensor, trainable, optional: false });
+        self.list.push(Parameter { name, tensor, trainable, optional: false, group: Group::default() });
         Ok(id)
+    }
+
+    /// Says how the optimiser treats a parameter.
+    pub fn set_group(&mut self, id: ParamId, group: Group) {
+        self.list[id.0].group = group;
     }
 
     /// Lets files leave a parameter out; it then stays as it is.

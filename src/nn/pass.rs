@@ -13,6 +13,7 @@ pub struct Pass<'a> {
     tape: Option<Tape>,
     leaves: RefCell<Vec<Option<Value>>>,
     dropout: Option<DropoutKeys>,
+    step: Option<u64>,
     updates: RefCell<Vec<(ParamId, Tensor)>>,
 }
 
@@ -25,24 +26,29 @@ struct DropoutKeys {
 impl<'a> Pass<'a> {
     /// Nothing is recorded, dropout is off, running statistics are used.
     pub fn inference(params: &'a Params) -> Self {
-        Self { params, tape: None, leaves: RefCell::default(), dropout: None, updates: RefCell::default() }
+        Self { params, tape: None, leaves: RefCell::default(), dropout: None, step: None, updates: RefCell::default() }
     }
 
     /// Recorded, without dropout: gradients of the model as it predicts.
     pub fn gradients(params: &'a Params) -> Self {
         let leaves = RefCell::new(vec![None; params.len()]);
-        Self { params, tape: Some(Tape::new()), leaves, dropout: None, updates: RefCell::default() }
+        Self { params, tape: Some(Tape::new()), leaves, dropout: None, step: None, updates: RefCell::default() }
     }
 
     /// Recorded, with the dropout masks of training step `step`.
     pub fn training(params: &'a Params, streams: &Streams, step: u64) -> Self {
         let base = streams.stream("dropout", step).next_u64();
-        Self { dropout: Some(DropoutKeys { base, next: Cell::new(0) }), ..Self::gradients(params) }
+        Self { dropout: Some(DropoutKeys { base, next: Cell::new(0) }), step: Some(step), ..Self::gradients(params) }
     }
 
     /// Whether dropout and batch statistics are on.
     pub fn is_training(&self) -> bool {
         self.dropout.is_some()
+    }
+
+    /// The number of the training step, from 0; `None` outside of training.
+    pub fn step(&self) -> Option<u64> {
+        self.step
     }
 
     /// The parameters read by this pass.

@@ -6,6 +6,7 @@ mod eval;
 mod network;
 mod networks;
 mod predict;
+mod seqtask;
 mod show;
 mod train;
 
@@ -46,6 +47,11 @@ enum Verb {
     #[command(after_help = eval::EXAMPLES)]
     #[command(allow_negative_numbers = true)]
     Eval(Box<eval::EvalArgs>),
+    /// Train a scan on a task that needs a state tracked (parity, arithmetic, nested lists), and test it on longer sequences.
+    ///
+    /// Writes one row per test: task, model, test, length, n, accuracy, scaled_accuracy.
+    #[command(after_help = seqtask::EXAMPLES)]
+    Seqtask(Box<seqtask::SeqtaskArgs>),
 }
 
 /// Runs the verb.
@@ -55,5 +61,6 @@ pub fn run(args: ForecastArgs, session: Session) -> Outcome {
         Verb::Train(a) => train::run(*a, session),
         Verb::Backtest(a) => backtest::run(*a, session),
         Verb::Eval(a) => eval::run(*a, session),
+        Verb::Seqtask(a) => seqtask::run(*a, session),
     }
 }

@@ -24,6 +24,13 @@ fn formula(i: usize, len: usize, scale: bool) -> Vec<f64> {
 }
 
 fn put_formula(params: &mut Params, order: &Json) {
+    // The rates' start in full precision: ln 1, ln 2, ….
+    let rates: Vec<ParamId> = params.iter().filter(|(_, p)| p.name.ends_with("A_log")).map(|(id, _)| id).collect();
+    for id in rates {
+        let (channels, states) = params.get(id).tensor.dims2().unwrap();
+        let values: Vec<f64> = (0..channels * states).map(|i| ((i % states + 1) as f64).ln()).collect();
+        params.set(id, &Tensor::from_vec(values, (channels, states), &Device::Cpu).unwrap()).unwrap();
+    }
     for entry in order.as_array().unwrap() {
         let (i, name) = (entry[0].as_u64().unwrap() as usize, entry[1].as_str().unwrap());
         let name = name.strip_prefix("m.").unwrap_or(name);

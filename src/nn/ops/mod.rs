@@ -34,4 +34,4 @@ pub use scan::{
 pub use shape::{add, cat, flip, index_rows, mul, narrow, permute, reshape, scale, sub, sum_all, times_scalar};
 pub use smooth::{avg_pool, decompose, dft_decompose, max_pool};
 pub use wavelet::{inverse_wavelet, wavelet};
-pub use window::{add_broadcast, circular_unfold};
+pub use window::{add_broadcast, circular_unfold, weighted_mean};

@@ -47,6 +47,17 @@ impl<'a> Builder<'a> {
         self.params.adopt(name, tensor)
     }
 
+    /// Same, where the numbers to start from are known.
+    ///
+    /// # Errors
+    /// Those of [`get`](Self::get).
+    pub fn given(&mut self, name: String, dims: &[usize], start: Vec<f32>, because: &str) -> Result<ParamId, WeightsError> {
+        match &self.source {
+            Source::Drawn(_) => self.params.adopt(name, Tensor::from_vec(start, dims, &candle_core::Device::Cpu)?),
+            Source::Stored(_) => self.get(name, dims, Init::Constant(0.0), because),
+        }
+    }
+
     /// Takes a stored tensor away, when there is one.
     pub fn take(&mut self, name: &str) -> Option<Tensor> {
         match &mut self.source {

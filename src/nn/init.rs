@@ -22,6 +22,8 @@ pub enum Init {
     KaimingNormal { fan_in: usize, gain: f64 },
     /// U(±√(6/(fan_in + fan_out))) (Glorot & Bengio 2010).
     XavierUniform { fan_in: usize, fan_out: usize },
+    /// U(ln low, ln high): logarithms of step sizes.
+    LogUniform { low: f64, high: f64 },
     /// ln U(low, high): logarithms of decay rates.
     LogOfUniform { low: f64, high: f64 },
     /// ln(1), ln(2), … ln(period), again and again: rates of S4D-Real.
@@ -42,6 +44,7 @@ impl Init {
             Self::KaimingUniform { fan_in, gain } => uniform(gain * root(3.0 / fan_in as f64), count, rng),
             Self::KaimingNormal { fan_in, gain } => normal(gain * root(1.0 / fan_in as f64), count, rng),
             Self::XavierUniform { fan_in, fan_out } => uniform(root(6.0 / (fan_in + fan_out) as f64), count, rng),
+            Self::LogUniform { low, high } => between(low.ln(), high.ln(), count, rng, |x| x),
             Self::LogOfUniform { low, high } => between(low, high, count, rng, f64::ln),
             Self::LogCounting { period } => (0..count).map(|i| ((i % period.max(1) + 1) as f64).ln() as f32).collect(),
             Self::StepBias { low, high, floor } => between(low.ln(), high.ln(), count, rng, |log| {

@@ -9,11 +9,20 @@
 
 pub mod causal_conv;
 mod columns;
+pub mod cross_scan;
 mod edges;
+mod grid;
+mod lanes;
+pub mod lowrank;
+pub mod lti;
 pub mod mamba3;
 pub mod selective;
 mod sequences;
+pub mod softsort;
+pub mod ss2d;
 pub mod ssd;
+pub mod state_fusion;
 pub mod step_size;
 
+pub use grid::{Direction, Grid};
 pub use sequences::Sequences;

@@ -29,7 +29,8 @@ pub use mlp::{mlp, mlp_mid};
 pub use norm::{Running, Statistics, batch_norm, instance_denorm, instance_norm, layer_norm, rms_norm};
 pub use pdm::{MixValues, PdmWeights, pdm_block, pdm_embed};
 pub use scan::{
-    Mamba3Inputs, Mamba3States, SelectiveInputs, SsdInputs, causal_conv, decay, mamba3_scan, selective_scan, ssd_scan, step_sizes,
+    DplrInputs, Mamba3Inputs, Mamba3States, S4dInputs, SelectiveInputs, SsdInputs, causal_conv, decay, dplr_kernel,
+    long_convolution, mamba3_scan, s4d_scan, selective_scan, ssd_scan, step_sizes,
 };
 pub use shape::{add, cat, flip, index_rows, mul, narrow, permute, reshape, scale, sub, sum_all, times_scalar};
 pub use smooth::{avg_pool, decompose, dft_decompose, max_pool};

@@ -3,6 +3,7 @@
 use super::mamba1::{Mamba1, Mamba1Config, Mamba1State};
 use super::mamba2::{Mamba2, Mamba2Config, Mamba2State};
 use super::mamba3::{Mamba3, Mamba3Config, Mamba3State};
+use super::s4::{S4, S4Config, S4State};
 use crate::nn::builder::Builder;
 use crate::nn::params::{ParamId, WeightsError};
 use crate::nn::pass::Pass;
@@ -17,6 +18,7 @@ pub enum MixerConfig {
     Mamba1(Mamba1Config),
     Mamba2(Mamba2Config),
     Mamba3(Mamba3Config),
+    S4(S4Config),
 }
 
 /// A block that mixes the steps of a sequence.
@@ -25,6 +27,7 @@ pub enum Mixer {
     Mamba1(Mamba1),
     Mamba2(Mamba2),
     Mamba3(Mamba3),
+    S4(S4),
 }
 
 /// What a block carries on.
@@ -33,6 +36,9 @@ pub enum MixerState {
     Mamba1(Mamba1State),
     Mamba2(Mamba2State),
     Mamba3(Mamba3State),
+    S4(S4State),
+    /// Nothing: the sequence was run whole.
+    Nothing,
 }
 
 impl Mixer {
@@ -45,6 +51,7 @@ impl Mixer {
             MixerConfig::Mamba1(config) => Self::Mamba1(Mamba1::new(b, prefix, config, depth)?),
             MixerConfig::Mamba2(config) => Self::Mamba2(Mamba2::new(b, prefix, config, depth)?),
             MixerConfig::Mamba3(config) => Self::Mamba3(Mamba3::new(b, prefix, config, depth)?),
+            MixerConfig::S4(config) => Self::S4(S4::new(b, prefix, config)?),
         })
     }
 
@@ -54,6 +61,7 @@ impl Mixer {
             Self::Mamba1(m) => m.undecayed(),
             Self::Mamba2(m) => m.undecayed(),
             Self::Mamba3(m) => m.undecayed(),
+            Self::S4(m) => m.undecayed(),
         }
     }
 
@@ -81,6 +89,11 @@ impl Mixer {
             (Self::Mamba3(m), Some(MixerState::Mamba3(s))) => {
                 m.forward(pass, u, Some(s), residual).map(|(y, s)| (y, MixerState::Mamba3(s)))
             }
+            (Self::S4(m), None) => m.forward(pass, u, None, residual).map(|(y, _)| (y, MixerState::Nothing)),
+            (Self::S4(m), Some(MixerState::S4(s))) => {
+                let (y, next) = m.forward(pass, u, Some(s), residual)?;
+                Ok((y, next.map_or(MixerState::Nothing, MixerState::S4)))
+            }
             _ => bail!("the state that was carried in belongs to another kind of block"),
         }
     }
@@ -99,6 +112,10 @@ impl Mixer {
                     ("conv_bc", vec![batch, c.taps - 1, 2 * c.groups * c.states]),
                     ("scan", vec![batch, c.heads(), c.head_width, c.states]),
                 ]
+            }
+            Self::S4(m) => {
+                let c = m.config();
+                vec![("re", vec![batch, c.width, c.states / 2]), ("im", vec![batch, c.width, c.states / 2])]
             }
             Self::Mamba3(m) => {
                 let c = m.config();
@@ -133,6 +150,7 @@ impl Mixer {
         Ok(match self {
             Self::Mamba1(_) => MixerState::Mamba1(Mamba1State { conv: next()?, scan: next()? }),
             Self::Mamba2(_) => MixerState::Mamba2(Mamba2State { conv: [next()?, next()?], scan: next()? }),
+            Self::S4(_) => MixerState::S4([next()?, next()?]),
             Self::Mamba3(_) => MixerState::Mamba3(Mamba3State { angle: next()?, state: next()?, key: next()?, value: next()? }),
         })
     }
@@ -146,6 +164,8 @@ impl MixerState {
             Self::Mamba2(s) => {
                 vec![("conv_x", s.conv[0].tensor()), ("conv_bc", s.conv[1].tensor()), ("scan", s.scan.tensor())]
             }
+            Self::S4([re, im]) => vec![("re", re.tensor()), ("im", im.tensor())],
+            Self::Nothing => Vec::new(),
             Self::Mamba3(s) => vec![
                 ("angle", s.angle.tensor()),
                 ("scan", s.state.tensor()),

@@ -1,9 +1,12 @@
 //! The operations that can be run by name: what they take and give, and how named arrays become a kernel's slices.
 
 mod causal_conv;
+mod cross;
 mod mamba3;
 mod selective;
+mod softsort;
 mod ssd;
+mod state_fusion;
 
 use crate::kernels::scan::Sequences;
 use crate::kernels::simd::Real;
@@ -105,7 +108,16 @@ impl Operation {
 }
 
 /// All of them.
-pub const ALL: &[&Operation] = &[&causal_conv::OPERATION, &selective::OPERATION, &ssd::OPERATION, &mamba3::OPERATION];
+pub const ALL: &[&Operation] = &[
+    &causal_conv::OPERATION,
+    &selective::OPERATION,
+    &ssd::OPERATION,
+    &mamba3::OPERATION,
+    &cross::SCAN,
+    &cross::MERGE,
+    &state_fusion::OPERATION,
+    &softsort::OPERATION,
+];
 
 /// Their names, for messages.
 pub fn names() -> String {
@@ -150,6 +162,25 @@ impl Request<'_> {
     /// Same, where it must be there.
     fn exactly<T: Real>(&self, name: &str, shape: &[usize]) -> Result<Vec<T>, String> {
         self.shaped(name, shape)?.ok_or_else(|| format!("there is no array \"{name}\": it is needed, of shape {shape:?}"))
+    }
+
+    /// Refuses to go step by step where nothing is carried from one to the next.
+    fn without_steps(&self, operation: &str) -> Result<(), String> {
+        match self.engine {
+            Engine::Step => Err(format!("{operation} carries no state and has no steps: choose scan or reference")),
+            Engine::Scan | Engine::Reference => Ok(()),
+        }
+    }
+
+    /// Whole numbers in a range, such as a grid.
+    fn counts(&self, name: &str, range: std::ops::RangeInclusive<usize>) -> Result<Option<Vec<usize>>, String> {
+        let Some(array) = self.arrays.get(name) else { return Ok(None) };
+        let counts: Vec<usize> = array.values.iter().map(|v| *v as usize).collect();
+        if array.values.iter().zip(&counts).any(|(v, n)| *v != *n as f64 || !range.contains(n)) {
+            let (least, most) = range.into_inner();
+            return Err(format!("array \"{name}\" is {:?}, expected whole numbers from {least} to {most}", array.values));
+        }
+        Ok(Some(counts))
     }
 
     /// The bounds of packed sequences in `rows` rows, if there are any.

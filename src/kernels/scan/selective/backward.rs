@@ -1,9 +1,9 @@
 //! The way back through some sequences by some channels: tiles from last to first, each replayed from the states at its start.
 
-use super::forward::{lanes_of, line, put, put_lanes, step_size};
 use super::{Inputs, SelectiveScan, TILE};
 use crate::kernels::gemm::with_scratch;
 use crate::kernels::scan::columns::Block;
+use crate::kernels::scan::lanes::{lanes_of, line, put, put_lanes, step_size};
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch, math};
 use std::ops::Range;
 

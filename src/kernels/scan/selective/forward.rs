@@ -3,6 +3,7 @@
 use super::{Inputs, SelectiveScan, TILE};
 use crate::kernels::gemm::with_scratch;
 use crate::kernels::scan::columns::Block;
+use crate::kernels::scan::lanes::{lanes_of, line, put, put_lanes, step_size};
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch, math};
 use std::ops::Range;
 
@@ -24,24 +25,6 @@ pub(super) struct Tile<'a, T> {
     /// Δ·u.
     pub(super) x: &'a mut [T],
     pub(super) y: &'a mut [T],
-}
-
-/// Δ of a step, and dΔ/d(δ + bias).
-#[inline(always)]
-pub(super) fn step_size<T: Real, V: Lanes<T>>(softplus: bool, raw: V) -> (V, V) {
-    if softplus { math::softplus_and_derivative::<T, V>(raw) } else { (raw, V::splat(T::ONE)) }
-}
-
-/// `count` numbers of a row of some channels, or zeros when the matrix is not there.
-#[inline(always)]
-pub(super) fn line<T: Real, V: Lanes<T>>(of: Option<&[T]>, at: usize, count: usize) -> V {
-    of.map_or(V::splat(T::ZERO), |of| if count == V::N { V::load(&of[at..]) } else { V::load_partial(&of[at..at + count]) })
-}
-
-/// Writes `count` lanes.
-#[inline(always)]
-pub(super) fn put<T: Real, V: Lanes<T>>(v: V, to: &mut [T]) {
-    if to.len() == V::N { v.store(to) } else { v.store_partial(to) }
 }
 
 impl<T: Real> Task<'_, T> {
@@ -132,28 +115,6 @@ fn states<T: Real, V: Lanes<T>, const N: usize>(
     }
     for i in 0..N {
         h[i].store(&mut state[(k + i) * V::N..]);
-    }
-}
-
-/// (channels, n) numbers of some channels, as n vectors over the channels.
-#[inline(always)]
-pub(super) fn lanes_of<T: Real, V: Lanes<T>>(from: &[T], channels: Range<usize>, n: usize, to: &mut [T]) {
-    for k in 0..n {
-        let line = &mut to[k * V::N..(k + 1) * V::N];
-        line.fill(T::ZERO);
-        for (lane, c) in line.iter_mut().zip(channels.clone()) {
-            *lane = from[c * n + k];
-        }
-    }
-}
-
-/// The way back: `to` is (channels, n).
-#[inline(always)]
-pub(super) fn put_lanes<T: Real, V: Lanes<T>>(from: &[T], n: usize, to: &mut [T]) {
-    for (lane, line) in to.chunks_exact_mut(n).enumerate() {
-        for (k, v) in line.iter_mut().enumerate() {
-            *v = from[k * V::N + lane];
-        }
     }
 }
 

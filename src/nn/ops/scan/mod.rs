@@ -4,6 +4,7 @@
 
 mod causal_conv;
 mod mamba3;
+mod s4d;
 mod selective;
 mod ssd;
 mod step_size;
@@ -12,6 +13,7 @@ mod tests;
 
 pub use causal_conv::causal_conv;
 pub use mamba3::{Mamba3Inputs, Mamba3States, mamba3_scan};
+pub use s4d::{DplrInputs, S4dInputs, dplr_kernel, long_convolution, s4d_scan};
 pub use selective::{SelectiveInputs, selective_scan};
 pub use ssd::{SsdInputs, ssd_scan};
 pub use step_size::{decay, step_sizes};

@@ -3,6 +3,7 @@
 
 pub mod adida;
 pub mod arima;
+pub mod classify;
 pub mod croston;
 pub mod engine;
 pub mod ets;

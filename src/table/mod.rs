@@ -8,6 +8,7 @@ pub mod error;
 pub mod frame;
 pub mod freq;
 mod jsonl;
+pub mod labelled;
 mod layout;
 pub mod matrix;
 mod parquet;

@@ -1,6 +1,7 @@
 //! `shoal forecast`.
 
 mod backtest;
+mod classify;
 mod common;
 mod eval;
 mod network;
@@ -47,6 +48,11 @@ enum Verb {
     #[command(after_help = eval::EXAMPLES)]
     #[command(allow_negative_numbers = true)]
     Eval(Box<eval::EvalArgs>),
+    /// Train a network on labelled series and tell the labels of others.
+    ///
+    /// Writes one row per test series: id, label, pred, and the probability of each class as p_CLASS. --json: the measures instead.
+    #[command(after_help = classify::EXAMPLES)]
+    Classify(Box<classify::ClassifyArgs>),
     /// Train a scan on a task that needs a state tracked (parity, arithmetic, nested lists), and test it on longer sequences.
     ///
     /// Writes one row per test: task, model, test, length, n, accuracy, scaled_accuracy.
@@ -61,6 +67,7 @@ pub fn run(args: ForecastArgs, session: Session) -> Outcome {
         Verb::Train(a) => train::run(*a, session),
         Verb::Backtest(a) => backtest::run(*a, session),
         Verb::Eval(a) => eval::run(*a, session),
+        Verb::Classify(a) => classify::run(*a, session),
         Verb::Seqtask(a) => seqtask::run(*a, session),
     }
 }

@@ -64,6 +64,15 @@ pub struct SeqtaskArgs {
     /// Largest L2 norm of the gradient.
     #[arg(long, value_name = "NORM", default_value_t = 1.0)]
     clip: f64,
+    /// Train on the label at the end of a sequence alone, not on those of all its parts.
+    #[arg(long)]
+    last_only: bool,
+    /// Step sizes of the scans start between --dt-min and --dt-max.
+    #[arg(long, value_name = "SIZE", default_value_t = 1e-3)]
+    dt_min: f64,
+    /// See --dt-min.
+    #[arg(long, value_name = "SIZE", default_value_t = 1e-1)]
+    dt_max: f64,
     /// Width of the stream.
     #[arg(long, value_name = "D", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=8192))]
     d_model: u32,
@@ -146,10 +155,12 @@ impl SeqtaskArgs {
         if self.method == Network::Mamba3 && !states.is_multiple_of(2) {
             return Err(Failure::usage(format!("--d-state {states}: mamba3 turns states in pairs, expected an even number")));
         }
+        let steps = [self.dt_min, self.dt_max];
         let mixer = match self.method {
-            Network::Mamba => MixerConfig::Mamba1(Mamba1Config { states, ..Mamba1Config::new(width) }),
-            Network::Mamba2 => MixerConfig::Mamba2(Mamba2Config { states, head_width, ..Mamba2Config::new(width) }),
+            Network::Mamba => MixerConfig::Mamba1(Mamba1Config { steps, states, ..Mamba1Config::new(width) }),
+            Network::Mamba2 => MixerConfig::Mamba2(Mamba2Config { steps, states, head_width, ..Mamba2Config::new(width) }),
             Network::Mamba3 => MixerConfig::Mamba3(Mamba3Config {
+                steps,
                 states,
                 head_width,
                 rope_fraction: self.rope_fraction.parse().unwrap_or(1.0),
@@ -188,6 +199,9 @@ pub fn run(args: SeqtaskArgs, mut session: Session) -> Outcome {
     if !positive(args.lr) || !positive(args.clip) {
         return Err(Failure::usage("--lr and --clip must be numbers above 0"));
     }
+    if !positive(args.dt_min) || !positive(args.dt_max) || args.dt_min > args.dt_max {
+        return Err(Failure::usage("--dt-min and --dt-max must be numbers above 0, the smaller first"));
+    }
     let metrics: Vec<String> = ["n", "accuracy", "scaled_accuracy"].map(String::from).to_vec();
     report::validate_claims(&args.check, &metrics, &[])?;
     let network = args.network(&task)?;
@@ -206,6 +220,7 @@ pub fn run(args: SeqtaskArgs, mut session: Session) -> Outcome {
         shortest: args.min_len as usize,
         longest: args.stages.iter().map(|s| *s as usize).collect(),
         steps: args.steps as usize,
+        prefixes: !args.last_only,
         validation: 128,
     };
     let config = TrainConfig {

@@ -97,6 +97,30 @@ impl Task {
         }
     }
 
+    /// The label of every part of a sequence, from its start to each token, where that is a sequence of the task itself. Trees and
+    /// bracketed expressions have one label, at their end.
+    pub fn labels(&self, text: &str) -> Result<Vec<Option<u32>>, String> {
+        let last = self.label(text)?;
+        let count = self.tokens(text)?.len();
+        let mut labels = vec![None; count];
+        match self {
+            Self::Parity => {
+                let mut sum = 0;
+                for (label, c) in labels.iter_mut().zip(text.chars()) {
+                    sum ^= u32::from(c == '1');
+                    *label = Some(sum);
+                }
+            }
+            Self::Modarith { .. } => {
+                for end in (0..count).step_by(2) {
+                    labels[end] = Some(expression::value(&text[..=end])?);
+                }
+            }
+            Self::ModarithBrackets { .. } | Self::Listops => labels[count - 1] = Some(last),
+        }
+        Ok(labels)
+    }
+
     /// Numbers of the words of a sequence.
     pub fn tokens(&self, text: &str) -> Result<Vec<u32>, String> {
         read_tokens(text, &self.words(), *self == Self::Listops)
@@ -142,6 +166,11 @@ mod tests {
                     _ => assert_eq!(tokens.len(), length, "{task:?}: {}", e.text),
                 }
                 assert_eq!(task.label(&e.text).unwrap(), e.label, "{task:?}: {}", e.text);
+                let labels = task.labels(&e.text).unwrap();
+                assert_eq!((labels.len(), labels[labels.len() - 1]), (tokens.len(), Some(e.label)));
+                for (i, label) in labels.iter().enumerate().filter(|_| task != Task::Listops) {
+                    assert!(label.is_none_or(|l| task.label(&e.text[..=i]) == Ok(l)), "{task:?}: {} {i}", e.text);
+                }
                 counts[e.label as usize] += 1;
             }
             assert!(counts.iter().all(|c| *c > 10), "{task:?}: {counts:?}");

@@ -19,6 +19,8 @@ pub struct Curriculum {
     pub longest: Vec<usize>,
     /// Steps of a stage.
     pub steps: usize,
+    /// Labels behind every part that is a sequence itself are trained on, not only those at the end.
+    pub prefixes: bool,
     /// Sequences that score a stage, of the last stage's longest length.
     pub validation: usize,
 }
@@ -77,7 +79,20 @@ impl Learner for Student {
     fn loss(&self, pass: &Pass, _: &[usize]) -> Result<Value> {
         let examples = self.drawn(pass.step().unwrap_or(0));
         let (input, lengths, labels) = input_of(&self.task, &examples)?;
-        ops::cross_entropy(&self.network.scores(pass, &input, Some(&lengths))?, &labels, 0.0)
+        if !self.curriculum.prefixes {
+            return ops::cross_entropy(&self.network.scores(pass, &input, Some(&lengths))?, &labels, 0.0);
+        }
+        let longest = lengths.iter().copied().max().unwrap_or(0);
+        let (mut rows, mut wanted) = (Vec::new(), Vec::new());
+        for (i, e) in examples.iter().enumerate() {
+            for (t, label) in self.task.labels(&e.text).map_err(candle_core::Error::msg)?.into_iter().enumerate() {
+                if let Some(label) = label {
+                    rows.push((i * longest + t) as u32);
+                    wanted.push(label);
+                }
+            }
+        }
+        ops::cross_entropy(&self.network.scores_at(pass, &input, &rows)?, &wanted, 0.0)
     }
 
     fn validate(&self, _: &dyn Observer) -> Result<Option<f64>> {

@@ -170,6 +170,28 @@ impl SequenceNetwork {
     /// # Errors
     /// Shapes that do not fit, tokens that the network does not know.
     pub fn scores(&self, pass: &Pass, input: &Input, lengths: Option<&[usize]>) -> Result<Value> {
+        let pooled = self.pool(&self.hidden(pass, input)?, lengths)?;
+        self.classify(pass, &pooled)
+    }
+
+    /// Scores behind some steps, (rows, classes); `rows`: their numbers in the batch, sequence after sequence.
+    ///
+    /// # Errors
+    /// Those of [`scores`](Self::scores), rows that are not there.
+    pub fn scores_at(&self, pass: &Pass, input: &Input, rows: &[u32]) -> Result<Value> {
+        let h = self.hidden(pass, input)?;
+        let (batch, steps, d) = h.tensor().dims3()?;
+        let rows = Tensor::from_slice(rows, rows.len(), &Device::Cpu)?;
+        self.classify(pass, &ops::index_rows(&ops::reshape(&h, &[batch * steps, d])?, &rows)?)
+    }
+
+    fn classify(&self, pass: &Pass, rows: &Value) -> Result<Value> {
+        let (weight, bias) = self.head;
+        ops::linear(rows, &pass.param(weight), Some(&pass.param(bias)), Activation::Identity)
+    }
+
+    /// What stands behind every step, normed: (batch, L, width).
+    fn hidden(&self, pass: &Pass, input: &Input) -> Result<Value> {
         let (d, batch) = (self.config.width, input.batch()?);
         let mut h = match (input, self.config.steps) {
             (Input::Values(x), Steps::Values(channels)) if x.dims3()?.2 == channels => {
@@ -206,9 +228,7 @@ impl SequenceNetwork {
                 h = ops::linear_onto(&y, &pass.param(mlp.fc2), None, &h)?;
             }
         }
-        let pooled = self.pool(&ops::rms_norm(&h, &pass.param(self.norm), NORM_EPS)?, lengths)?;
-        let (weight, bias) = self.head;
-        ops::linear(&pooled, &pass.param(weight), Some(&pass.param(bias)), Activation::Identity)
+        ops::rms_norm(&h, &pass.param(self.norm), NORM_EPS)
     }
 
     /// (batch, L, d) to (batch, d).

@@ -1,6 +1,6 @@
 //! The Mamba block: gated selective scan behind a short convolution.
 
-use super::STEPS;
+use super::{STEP_FLOOR, STEPS};
 use crate::nn::builder::Builder;
 use crate::nn::init::Init;
 use crate::nn::ops::{self, SelectiveInputs};
@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 pub struct Mamba1Config {
     /// Width of the stream, d.
     pub width: usize,
+    /// Step sizes at the start are drawn between, evenly in the logarithm.
+    #[serde(default = "super::default_steps")]
+    pub steps: [f64; 2],
     /// States of a channel, n.
     pub states: usize,
     /// Taps of the convolution.
@@ -31,7 +34,7 @@ pub struct Mamba1Config {
 impl Mamba1Config {
     /// The published block: 16 states, 4 taps, expansion 2, r = ⌈d/16⌉.
     pub fn new(width: usize) -> Self {
-        Self { width, states: 16, taps: 4, expand: 2, dt_rank: width.div_ceil(16), conv_bias: true, bias: false }
+        Self { width, steps: STEPS, states: 16, taps: 4, expand: 2, dt_rank: width.div_ceil(16), conv_bias: true, bias: false }
     }
 
     /// Channels of the scan.
@@ -86,7 +89,8 @@ impl Mamba1 {
         let x_proj = b.get(name("x_proj.weight"), &[r + 2 * n, c], fan(c), "dt_rank, d_state, expand")?;
         let bound = (r as f64).powf(-0.5);
         let dt_weight = b.get(name("dt_proj.weight"), &[c, r], Init::Uniform { bound }, "dt_rank, expand")?;
-        let [low, high, floor] = STEPS;
+        let [low, high] = config.steps;
+        let floor = STEP_FLOOR;
         let dt_bias = b.get(name("dt_proj.bias"), &[c], Init::StepBias { low, high, floor }, "d_model, expand")?;
         let a_log = b.get(name("A_log"), &[c, n], Init::LogCounting { period: n }, "d_state, expand")?;
         let skip = b.get(name("D"), &[c], Init::Constant(1.0), "d_model, expand")?;

@@ -1,7 +1,7 @@
 //! The Mamba-2 block: state-space duality behind a short convolution, with a gated norm.
 
-use super::STEPS;
 use super::mamba1::project;
+use super::{STEP_FLOOR, STEPS};
 use crate::nn::builder::Builder;
 use crate::nn::init::Init;
 use crate::nn::ops::{self, SsdInputs};
@@ -16,6 +16,9 @@ use serde::{Deserialize, Serialize};
 pub struct Mamba2Config {
     /// Width of the stream, d.
     pub width: usize,
+    /// Step sizes at the start are drawn between, evenly in the logarithm.
+    #[serde(default = "super::default_steps")]
+    pub steps: [f64; 2],
     /// States of a channel, n.
     pub states: usize,
     pub taps: usize,
@@ -42,6 +45,7 @@ impl Mamba2Config {
     pub fn new(width: usize) -> Self {
         Self {
             width,
+            steps: STEPS,
             states: 128,
             taps: 4,
             expand: 2,
@@ -114,7 +118,8 @@ impl Mamba2 {
         let conv_weight = b.get(name("conv1d.weight"), &[c + shared, 1, config.taps], fan(config.taps), sizes)?;
         let conv_bias =
             config.conv_bias.then(|| b.get(name("conv1d.bias"), &[c + shared], fan(config.taps), "use_conv_bias")).transpose()?;
-        let [low, high, floor] = STEPS;
+        let [low, high] = config.steps;
+        let floor = STEP_FLOOR;
         let dt_bias = b.get(name("dt_bias"), &[h], Init::StepBias { low, high, floor }, "headdim, expand")?;
         let a_log = b.get(name("A_log"), &[h], Init::LogOfUniform { low: 1.0, high: 16.0 }, "headdim, expand")?;
         let skip_per_channel = b.stored_len(&name("D")).is_some_and(|len| len == c && c != h);

@@ -1,7 +1,7 @@
 //! The Mamba-3 block: exponential-trapezoidal steps and rotated states, without a convolution.
 
-use super::STEPS;
 use super::mamba1::{plain, project};
+use super::{STEP_FLOOR, STEPS};
 use crate::kernels::scan::mamba3::Rotation;
 use crate::kernels::scan::step_size::{Decay, Rate};
 use crate::nn::builder::Builder;
@@ -18,6 +18,9 @@ use serde::{Deserialize, Serialize};
 pub struct Mamba3Config {
     /// Width of the stream, d.
     pub width: usize,
+    /// Step sizes at the start are drawn between, evenly in the logarithm.
+    #[serde(default = "super::default_steps")]
+    pub steps: [f64; 2],
     /// States of a channel, n.
     pub states: usize,
     pub expand: usize,
@@ -44,6 +47,7 @@ impl Mamba3Config {
     pub fn new(width: usize) -> Self {
         Self {
             width,
+            steps: STEPS,
             states: 128,
             expand: 2,
             head_width: 64,
@@ -108,7 +112,8 @@ impl Mamba3 {
         let one = Init::Constant(1.0);
         let sizes = "d_model, expand, headdim, ngroups, d_state, mimo_rank, rope_fraction";
         let in_proj = b.get(name("in_proj.weight"), &[rows, d], Init::FanInUniform { fan_in: d }, sizes)?;
-        let [low, high, floor] = STEPS;
+        let [low, high] = config.steps;
+        let floor = STEP_FLOOR;
         let dt_bias = b.get(name("dt_bias"), &[h], Init::StepBias { low, high, floor }, "headdim, expand")?;
         let k_bias = b.get(name("B_bias"), &[h, r, n], one, "headdim, mimo_rank, d_state")?;
         let q_bias = b.get(name("C_bias"), &[h, r, n], one, "headdim, mimo_rank, d_state")?;

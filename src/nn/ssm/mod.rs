@@ -26,5 +26,11 @@ pub use mamba3::{Mamba3, Mamba3Config, Mamba3State};
 pub use mixer::{Mixer, MixerConfig, MixerState};
 pub use s4::{S4, S4Config, S4State, StateInit};
 
-/// Range that step sizes are drawn from, and their floor: U(ln 1e-3, ln 1e-1).
-const STEPS: [f64; 3] = [1e-3, 1e-1, 1e-4];
+/// Range that step sizes are drawn from at the start.
+const STEPS: [f64; 2] = [1e-3, 1e-1];
+/// Smallest of them.
+const STEP_FLOOR: f64 = 1e-4;
+
+fn default_steps() -> [f64; 2] {
+    STEPS
+}

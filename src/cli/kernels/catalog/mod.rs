@@ -3,6 +3,8 @@
 mod causal_conv;
 mod cross;
 mod mamba3;
+mod s4_dplr;
+mod s4d;
 mod selective;
 mod softsort;
 mod ssd;
@@ -113,6 +115,8 @@ pub const ALL: &[&Operation] = &[
     &selective::OPERATION,
     &ssd::OPERATION,
     &mamba3::OPERATION,
+    &s4d::OPERATION,
+    &s4_dplr::OPERATION,
     &cross::SCAN,
     &cross::MERGE,
     &state_fusion::OPERATION,
@@ -169,6 +173,15 @@ impl Request<'_> {
         match self.engine {
             Engine::Step => Err(format!("{operation} carries no state and has no steps: choose scan or reference")),
             Engine::Scan | Engine::Reference => Ok(()),
+        }
+    }
+
+    /// A setting that may be there, an array of one number.
+    fn number(&self, name: &str) -> Result<Option<f64>, String> {
+        match self.find::<f64>(name)? {
+            Some((_, values)) if values.len() == 1 => Ok(Some(values[0])),
+            Some((shape, _)) => Err(format!("array \"{name}\" has shape {shape:?}, expected one number")),
+            None => Ok(None),
         }
     }
 

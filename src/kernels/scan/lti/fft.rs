@@ -82,7 +82,7 @@ impl<T: Real> Plan<T> {
             for (level, stage) in self.stages.iter().enumerate() {
                 let half = half && level == 0 && self.size > 2;
                 if level < self.inner {
-                    if block % stage.points == 0 {
+                    if block.is_multiple_of(stage.points) {
                         forward_stage::<T, V>(stage, half, points_mut::<T, V>(data, block, stage.points));
                     }
                 } else {

@@ -227,6 +227,7 @@ fn mamba1(keys: &mut Keys<'_>, width: usize) -> Result<Mamba1Config> {
     };
     Ok(Mamba1Config {
         width,
+        steps: plain.steps,
         states: keys.size("d_state", Some(plain.states))?,
         taps: keys.size("d_conv", Some(plain.taps))?,
         expand: keys.size("expand", Some(plain.expand))?,
@@ -253,6 +254,7 @@ fn mamba2(keys: &mut Keys<'_>, width: usize, options: ModelOptions) -> Result<Ma
     }
     Ok(Mamba2Config {
         width,
+        steps: plain.steps,
         states: keys.size("d_state", Some(plain.states))?,
         taps: keys.size("d_conv", Some(plain.taps))?,
         expand,
@@ -274,6 +276,7 @@ fn mamba3(keys: &mut Keys<'_>, width: usize, options: ModelOptions) -> Result<Ma
     let rank = keys.size("mimo_rank", Some(4))?;
     let config = Mamba3Config {
         width,
+        steps: plain.steps,
         states: keys.size("d_state", Some(plain.states))?,
         expand: keys.size("expand", Some(plain.expand))?,
         head_width: keys.size("headdim", Some(plain.head_width))?,
@@ -315,6 +318,7 @@ fn hugging_face_1(object: &Map<String, Value>) -> Result<LanguageModelConfig> {
     let plain = Mamba1Config::new(width);
     let config = Mamba1Config {
         width,
+        steps: plain.steps,
         states: keys.size("state_size", Some(plain.states))?,
         taps: keys.size("conv_kernel", Some(plain.taps))?,
         expand: keys.size("expand", Some(plain.expand))?,
@@ -336,6 +340,7 @@ fn hugging_face_2(object: &Map<String, Value>, options: ModelOptions) -> Result<
     divides("n_groups", groups, "heads", expand * width / head_width)?;
     let config = Mamba2Config {
         width,
+        steps: plain.steps,
         states: keys.size("state_size", Some(plain.states))?,
         taps: keys.size("conv_kernel", Some(plain.taps))?,
         expand,

@@ -199,6 +199,11 @@ struct Back<'a, const R: usize> {
     to: &'a mut Slopes,
 }
 
+#[inline(always)]
+fn splat<V: Lanes<f64>>(z: Complex) -> Pair<V> {
+    Pair::new(V::splat(z.re), V::splat(z.im))
+}
+
 /// Lanes added up.
 #[inline(always)]
 fn total<V: Lanes<f64>>(z: Pair<V>) -> Complex {
@@ -228,8 +233,7 @@ impl<const R: usize> Kernel<f64> for Back<'_, R> {
         }
         let mut steps = V::splat(0.0);
         for k in 0..n {
-            let splat = |z: Complex| Pair::<V>::new(V::splat(z.re), V::splat(z.im));
-            let (b, c) = (splat(channel.b[k].scale(dt)), splat(channel.c[k]));
+            let (b, c) = (splat::<V>(channel.b[k].scale(dt)), splat::<V>(channel.c[k]));
             let zero = Pair::<V>::zero();
             let (mut dc, mut db, mut dl) = (zero, zero, zero);
             let mut dp = [zero; R];
@@ -249,7 +253,7 @@ impl<const R: usize> Kernel<f64> for Back<'_, R> {
                 let (mut x, mut x_, mut w, mut w_) = (b, b.conj(), c, c.conj());
                 for i in 0..R {
                     let p = channel.p[i * n + k];
-                    let own = splat(p).scale(cos);
+                    let own = splat::<V>(p).scale(cos);
                     let q = Pair::<V>::load(&q_lines[2 * i * room..], &q_lines[(2 * i + 1) * room..], at);
                     let sum = Pair::<V>::load(&p_lines[2 * i * room..], &p_lines[(2 * i + 1) * room..], at);
                     let scaled = own.scale(V::splat(dt));

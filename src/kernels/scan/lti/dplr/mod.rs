@@ -12,13 +12,13 @@
 //! * K̂ = e^(iθ/2)·(r(C̃, B) − c·r(C̃, P)·(1 + c·r(P*, P))⁻¹·r(P*, B)) (Woodbury).
 //!
 //! In this form, unlike with z = 2(1 − ω)/(1 + ω), ω = −1 is a point as any other. A frequency of exactly 0 makes ω = 1 a quotient of zeros,
-//! which [`zero`] solves. The transform of any length is a convolution of a power of two (Bluestein).
+//! for which the system is solved as it stands. The transform of any length is a convolution of a power of two (Bluestein).
 //!
 //! Everything is computed in f64. Frequencies lie in the lanes of the sums, channels in those of the transforms.
 //!
 //! # Cost
-//! For each channel 4·(1 + r)² + 12 operations for each pair and frequency (L/2 + 1 of them), and three times as many on the way back, which recomputes the sums; transforms of
-//! at least 1.5·L points, one for 8 channels.
+//! For each channel 4·(1 + r)² + 12 operations for each pair and frequency (L/2 + 1 of them), and three times as many on the way
+//! back, which recomputes the sums; two transforms of at least 1.5·L points for 8 channels.
 //!
 //! # Source
 //! Gu, Goel & Ré, Efficiently Modeling Long Sequences with Structured State Spaces, 2022 (arXiv 2111.00396). Different: exact values also where
@@ -117,7 +117,7 @@ impl<T: Real> Dplr<'_, T> {
         }
     }
 
-    /// Groups of channels that share a transform, with what `all` gives for them.
+    /// Groups of channels that share a transform.
     fn groups(&self) -> Vec<std::ops::Range<usize>> {
         (0..self.channels).step_by(fourier::LANES).map(|at| at..self.channels.min(at + fourier::LANES)).collect()
     }

@@ -1,9 +1,9 @@
 //! Causal convolution over time with a kernel of any length, one for every channel: y_t\[h\] = Σ_l K\[h,l\]·u_{t−l}\[h\].
 //!
 //! # How
-//! Short kernels directly, [`direct`]; long ones by Fourier transforms of a power of two that holds a sequence and the kernel side by side,
-//! [`spectral`]. Channels lie in the lanes of a vector. Two sequences are the real and the imaginary part of one transform: as K is real,
-//! they do not mix, and nothing has to be taken apart. The sizes choose the form.
+//! Short kernels directly; long ones by Fourier transforms of a power of two that holds a sequence and the kernel side by side.
+//! Channels lie in the lanes of a vector. Two sequences are the real and the imaginary part of one transform: as K is real, they do
+//! not mix, and nothing has to be taken apart. The sizes choose the form.
 //!
 //! # Cost
 //! Operations for each channel and sequence of length L with a kernel as long: L²/2 directly, about 4.5·M·log₂M with M = 2L by transforms
@@ -51,15 +51,19 @@ impl<T> Default for Gradients<'_, T> {
     }
 }
 
-/// Multiply-adds for each channel, or the time of as many: directly and by transforms, for sequences of at most `longest` steps.
-fn costs(sequences: Sequences<'_>, longest: usize, taps: usize, [direct, transforms]: [f64; 2]) -> [f64; 2] {
+/// Multiply-adds for each channel, or the time of as many: directly and by transforms, for sequences of at most `longest` steps. `back`:
+/// of the way back.
+fn costs(sequences: Sequences<'_>, longest: usize, taps: usize, back: bool) -> [f64; 2] {
     let taps = taps.min(longest);
-    let sum: f64 =
-        sequences.iter().map(|r| (r.len() * taps.min(r.len())) as f64 - 0.5 * (taps.min(r.len()) as f64).powi(2)).sum();
-    let rows = sequences.rows() as f64;
-    // Rounds of one transform of the kernel and so many of every two sequences.
-    let one = fft::cost(size_for(longest, taps));
-    [direct * (1.2 * sum + 8.0 * rows), (direct + transforms * sequences.count().div_ceil(2) as f64) * one + 4.0 * rows]
+    let products = |r: Range<usize>| {
+        let used = taps.min(r.len()) as f64;
+        r.len() as f64 * used - 0.5 * used * used
+    };
+    let (sum, rows) = (sequences.iter().map(products).sum::<f64>(), sequences.rows() as f64);
+    // Two sums for two gradients; transforms of the kernel (and of its gradient), and of every two sequences.
+    let (sums, of_kernel, of_two) = if back { (2.0, 2.0, 3.0) } else { (1.0, 1.0, 2.0) };
+    let transforms = of_kernel + of_two * sequences.count().div_ceil(2) as f64;
+    [sums * (1.2 * sum + 8.0 * rows), transforms * fft::cost(size_for(longest, taps)) + 4.0 * rows]
 }
 
 /// Points of a transform in which what wraps around meets nothing.
@@ -79,21 +83,14 @@ struct Cut {
 }
 
 impl<T: Real> LongConv<'_, T> {
-    /// What the forward pass costs for each channel, in multiply-adds.
-    pub(super) fn cost(sequences: Sequences<'_>, longest: usize, taps: usize) -> f64 {
-        let [direct, spectral] = costs(sequences, longest, taps, [1.0, 2.0]);
-        direct.min(spectral)
-    }
-
-    /// What the way back costs.
-    pub(super) fn cost_back(sequences: Sequences<'_>, longest: usize, taps: usize) -> f64 {
-        let [direct, spectral] = costs(sequences, longest, taps, [2.0, 3.0]);
+    /// What the forward pass, or the way back, costs for each channel in multiply-adds.
+    pub(super) fn cost(sequences: Sequences<'_>, longest: usize, taps: usize, back: bool) -> f64 {
+        let [direct, spectral] = costs(sequences, longest, taps, back);
         direct.min(spectral)
     }
 
     fn is_direct(&self, back: bool) -> bool {
-        let weights = if back { [2.0, 3.0] } else { [1.0, 2.0] };
-        let [direct, spectral] = costs(self.sequences, longest(self.sequences), self.taps, weights);
+        let [direct, spectral] = costs(self.sequences, longest(self.sequences), self.taps, back);
         direct <= spectral
     }
 

@@ -8,11 +8,11 @@
 //! # How
 //! Two forms, chosen by the sizes and by whether states are given or wanted, never by the data:
 //!
-//! * the scan: sixteen f32 channels lie in the lanes of a vector. Blocks of [`BLOCK`] steps are taken at once, which costs 5 multiply-adds
+//! * the scan: sixteen f32 channels lie in the lanes of a vector. Blocks of four steps are taken at once, which costs 5 multiply-adds
 //!   for each pair and step instead of 8 and rounds the state once per block. Powers of Ā are computed in f64, and once per tile the
 //!   state gets what the rounded power lacked, so that errors do not grow with the length. Backward keeps no states: 16 multiply-adds.
 //! * the convolution: K from its recurrence (3 multiply-adds for each channel, pair and step, for all sequences together) and
-//!   [`long_conv`](super::long_conv). Cheaper for many pairs, short sequences or large batches; gives no states.
+//!   [`long_conv`]. Cheaper for many pairs, short sequences or large batches; gives no states.
 //!
 //! Between different sizes results agree to rounding, as between the two forms.
 //!
@@ -201,7 +201,8 @@ impl<T: Real> S4d<'_, T> {
     pub fn forward(&self, u: &[T], initial: Option<ComplexRef<'_, T>>, y: &mut [T], last: Option<ComplexMut<'_, T>>) {
         self.check(u, y, [initial, last.as_ref().map(ComplexMut::as_ref)]);
         let len = self.longest();
-        if initial.is_none() && last.is_none() && self.convolves([5.0, 4.6], LongConv::<T>::cost(self.sequences, len, len)) {
+        if initial.is_none() && last.is_none() && self.convolves([5.0, 4.6], LongConv::<T>::cost(self.sequences, len, len, false))
+        {
             self.through_kernel_forward(u, y);
         } else {
             self.scan(u, initial, y, last);
@@ -258,7 +259,7 @@ impl<T: Real> S4d<'_, T> {
         let states = initial.is_some() || dlast.is_some() || to.initial.is_some();
         // Long sequences are run forward twice.
         let scan = if len > SEGMENT * TILE { 17.7 } else { 14.7 };
-        if !states && self.convolves([scan, 14.6], LongConv::<T>::cost_back(self.sequences, len, len)) {
+        if !states && self.convolves([scan, 14.6], LongConv::<T>::cost(self.sequences, len, len, true)) {
             self.through_kernel(u, dy, to);
         } else {
             self.scan_back(u, initial, dy, dlast, to);

@@ -285,18 +285,3 @@ fn nothing_in_gives_nothing_and_misfits_are_refused() {
     assert!(!refused(|_| ()));
     assert!(refused(|c| c.rank = 3) && refused(|c| c.pairs = 2) && refused(|c| c.inputs[3].truncate(2)));
 }
-
-/// Times; run by hand: `cargo test --release dplr_speed -- --ignored --nocapture`.
-#[test]
-#[ignore = "prints times"]
-fn dplr_speed() {
-    let case = Case::random(256, 32, 1);
-    for len in [1024, 1000, 4096] {
-        let dk = numbers(1, 256 * len);
-        for threads in [1, 2] {
-            let forward = in_pool(threads, || super::time_of(5, || drop(case.kernel::<f32>(len))));
-            let back = in_pool(threads, || super::time_of(5, || drop(case.gradients::<f32>(len, &dk))));
-            println!("h 256 n 64 rank 1 L {len}, {threads} threads: K {forward:.1} ms, back {back:.1} ms");
-        }
-    }
-}

@@ -17,13 +17,3 @@ fn complex(v: &Value) -> [Vec<f64>; 2] {
 fn joined([re, im]: &[Vec<f64>; 2]) -> Vec<Complex> {
     re.iter().zip(im).map(|(&re, &im)| Complex::new(re, im)).collect()
 }
-
-/// The shortest of some runs, in milliseconds.
-fn time_of(runs: usize, mut work: impl FnMut()) -> f64 {
-    let time = |_| {
-        let start = std::time::Instant::now();
-        work();
-        start.elapsed().as_secs_f64() * 1e3
-    };
-    (0..runs).map(time).fold(f64::INFINITY, f64::min)
-}

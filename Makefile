@@ -6,7 +6,7 @@ ETT ?= ../shared/data/ett-small
 SEEDS ?= 1,2,3
 JOBS ?= 2
 
-.PHONY: help build demo test lint fmt bench peers peers-training peers-scans results-forecast clean
+.PHONY: help build demo test lint fmt bench peers peers-training peers-scans results-forecast cuda-check metal-check clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -44,5 +44,11 @@ peers-scans: build ## the scans of shoal kernels and the same in PyTorch: answer
 results-forecast: build ## train TimeMixer on ETTh1 and ETTh2 for all horizons and seeds, and rewrite the table of docs/results.md
 	@CARGO="$(CARGO)" ETT="$(ETT)" SEEDS="$(SEEDS)" JOBS="$(JOBS)" sh scripts/results_forecast.sh
 
-clean: ## remove out/ and the peers' Python environment
-	rm -rf $(OUT) .venv .venv-torch
+cuda-check: ## compile the CUDA kernels for Ampere and Hopper, no GPU needed
+	@OUT="$(OUT)" sh scripts/cuda_check.sh
+
+metal-check: ## types and address spaces of the Metal kernels, by a C++ compiler
+	@OUT="$(OUT)" sh scripts/metal_check.sh
+
+clean: ## remove out/ and the tools' Python environments
+	rm -rf $(OUT) .venv .venv-torch .venv-cuda

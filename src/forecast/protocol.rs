@@ -171,6 +171,9 @@ pub struct EvalConfig {
     pub season: usize,
     /// Drop the last partial batch of this size from the test windows, as the published loaders do.
     pub drop_last: Option<usize>,
+    /// Networks: the epoch that is best on the test windows is kept, not that on the validation windows. What some published programs did;
+    /// such a score says nothing about new data.
+    pub select_on_test: bool,
 }
 
 /// What an evaluation found.
@@ -336,7 +339,15 @@ mod tests {
     #[test]
     fn drop_last_counts_whole_batches() {
         let y: Vec<f64> = (0..400).map(|t| (f64::from(t) * 0.3).sin() + f64::from(t % 7)).collect();
-        let mut cfg = EvalConfig { split: CUSTOM, style: Style::Ltsf, lookback: 12, horizon: 4, season: 7, drop_last: None };
+        let mut cfg = EvalConfig {
+            split: CUSTOM,
+            style: Style::Ltsf,
+            lookback: 12,
+            horizon: 4,
+            season: 7,
+            drop_last: None,
+            select_on_test: false,
+        };
         let full = evaluate(&ModelSpec::SeasonalNaive, &[&y], &cfg, &Silent);
         // Season 7 fits into 12 inputs; 80 + 12 rows give 77 windows.
         assert_eq!(full.unwrap().windows, 77);
@@ -356,6 +367,7 @@ mod tests {
             horizon: 12,
             season: 1,
             drop_last: None,
+            select_on_test: false,
         };
         let r = evaluate(&ModelSpec::Naive, &[&y], &cfg, &Silent).unwrap();
         assert_eq!(r.windows, (200 - 24 - 12 + 1) / 12);

@@ -93,6 +93,8 @@ fn plain() -> Vec<(&'static str, ModelSpec)> {
         ("timemixer", M::Network(NetworkKind::TimeMixer)),
         ("patchtst", M::Network(NetworkKind::PatchTst)),
         ("karma", M::Network(NetworkKind::Karma)),
+        ("s4", M::Network(NetworkKind::StateSpace(StateSpaceKind::S4))),
+        ("s4d", M::Network(NetworkKind::StateSpace(StateSpaceKind::S4d))),
         ("mamba", M::Network(NetworkKind::StateSpace(StateSpaceKind::Mamba))),
         ("mamba2", M::Network(NetworkKind::StateSpace(StateSpaceKind::Mamba2))),
         ("mamba3", M::Network(NetworkKind::StateSpace(StateSpaceKind::Mamba3))),

@@ -8,6 +8,7 @@
 #![allow(clippy::needless_range_loop)]
 
 pub mod attention;
+pub mod device;
 pub mod dropout;
 pub mod elementwise;
 pub mod gemm;

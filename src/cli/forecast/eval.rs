@@ -71,7 +71,8 @@ pub struct EvalArgs {
     #[arg(long, value_name = "M", value_parser = clap::value_parser!(u32).range(1..))]
     season: Option<u32>,
     /// Habits of the published programs that change numbers; repeatable. drop-last=B drops the last partial batch of B test windows (and,
-    /// for networks, of the validation windows and of each epoch); mark-order, with --time-features on, gives timemixer's rows those of other windows.
+    /// for networks, of the validation windows and of each epoch); mark-order, with --time-features on, gives timemixer's rows those of other windows;
+    /// test-selection keeps a network's epoch that is best on the test windows (its scores say nothing about new data).
     #[arg(long, value_name = "SWITCH")]
     compat: Vec<Compat>,
     #[command(flatten)]
@@ -129,6 +130,7 @@ impl FromStr for PresetArg {
 enum Compat {
     DropLast(usize),
     MarkOrder,
+    TestSelection,
 }
 
 impl FromStr for Compat {
@@ -140,7 +142,8 @@ impl FromStr for Compat {
                 _ => Err(format!("drop-last: found \"{b}\", expected a batch size above 0")),
             },
             None if s == "mark-order" => Ok(Self::MarkOrder),
-            _ => Err(format!("unknown switch \"{s}\", expected drop-last=B or mark-order")),
+            None if s == "test-selection" => Ok(Self::TestSelection),
+            _ => Err(format!("unknown switch \"{s}\", expected drop-last=B, mark-order or test-selection")),
         }
     }
 }
@@ -270,6 +273,10 @@ fn long_horizon(
     let horizons: Vec<usize> =
         if args.horizon.is_empty() { preset.horizons.to_vec() } else { args.horizon.iter().map(|h| *h as usize).collect() };
     let drop_last = args.compat.iter().filter_map(|c| if let Compat::DropLast(b) = c { Some(*b) } else { None }).next_back();
+    let select_on_test = args.compat.contains(&Compat::TestSelection);
+    if select_on_test && !models.iter().any(|m| args.network.network(m).is_some()) {
+        return Err(Failure::usage("--compat test-selection is about networks, and none of the models is one: leave it out"));
+    }
     let mark_order = if args.compat.contains(&Compat::MarkOrder) { MarkOrder::Reference } else { MarkOrder::Aligned };
     let options = args.network.options(&[], mark_order, drop_last.is_some())?;
     let marks = network::marks(&times, sampling);
@@ -290,7 +297,7 @@ fn long_horizon(
     let mut cases = Vec::new();
     for &horizon in &horizons {
         for spec in models {
-            let cfg = EvalConfig { split, style: preset.style, lookback, horizon, season, drop_last };
+            let cfg = EvalConfig { split, style: preset.style, lookback, horizon, season, drop_last, select_on_test };
             let explain = |e: FitError| match e {
                 FitError::Spec(_) if interrupt::requested() => Failure::Interrupted,
                 e => Failure::usage(format!("model {spec}, horizon {horizon}: {e}")),

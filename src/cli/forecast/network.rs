@@ -14,7 +14,9 @@ use clap::{Args, ValueEnum};
 
 /// How networks are made and trained. What is not given comes from the preset, else from the model.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Networks (timemixer, patchtst, karma, mamba, mamba2, mamba3, linear models with --solver adam)")]
+#[command(
+    next_help_heading = "Networks (timemixer, patchtst, karma, s4, s4d, mamba, mamba2, mamba3, linear models with --solver adam)"
+)]
 pub struct NetworkArgs {
     /// How linear models find their weights: exactly by least squares, or by gradient descent.
     #[arg(long, value_enum, value_name = "HOW")]
@@ -88,19 +90,19 @@ pub struct NetworkArgs {
     /// timemixer, karma: window of the moving average, odd.
     #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..))]
     pub moving_average: Option<u32>,
-    /// timemixer, patchtst, mamba*: normalise each window by its own mean and deviation.
+    /// timemixer, patchtst, s4*, mamba*: normalise each window by its own mean and deviation.
     #[arg(long, value_enum, value_name = "WHETHER")]
     pub normalize: Option<OnOff>,
-    /// timemixer, mamba*: forecast channels one at a time with shared weights, or mix them.
+    /// timemixer, s4*, mamba*: forecast channels one at a time with shared weights, or mix them.
     #[arg(long, value_enum, value_name = "HOW")]
     pub channels: Option<ChannelsArg>,
-    /// timemixer, karma, mamba*: calendar features of the time stamps as inputs [default: off; karma without decomposition: on]
+    /// timemixer, karma, s4*, mamba*: calendar features of the time stamps as inputs [default: off; karma without decomposition: on]
     #[arg(long, value_enum, value_name = "WHETHER")]
     pub time_features: Option<OnOff>,
     /// timemixer: calendar features of the horizon as inputs too; needs --time-features on.
     #[arg(long)]
     pub future_features: bool,
-    /// karma, mamba*: states of a channel of the scans.
+    /// karma, s4*, mamba*: states of a channel of the scans.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub d_state: Option<u32>,
     /// karma, mamba*: channels of the scans over the width.
@@ -298,7 +300,7 @@ impl NetworkArgs {
         }
         match self.first_given() {
             Some(option) => Err(Failure::usage(format!(
-                "{option} belongs to networks, and none of the models is trained as one: leave it out, or choose timemixer, patchtst, karma, mamba, mamba2, mamba3, or a \
+                "{option} belongs to networks, and none of the models is trained as one: leave it out, or choose timemixer, patchtst, karma, s4, s4d, mamba, mamba2, mamba3, or a \
                  linear model with --solver adam"
             ))),
             None => Ok(()),

@@ -46,7 +46,7 @@ const CHECKPOINT_FILE: &str = "checkpoint/state.safetensors";
 pub struct TrainArgs {
     #[command(flatten)]
     input: InputArgs,
-    /// The network: timemixer, patchtst, karma, mamba, mamba2, mamba3, or a linear model (linear, dlinear, nlinear, rlinear) by gradient descent.
+    /// The network: timemixer, patchtst, karma, s4, s4d, mamba, mamba2, mamba3, or a linear model (linear, dlinear, nlinear, rlinear) by gradient descent.
     #[arg(short, long, visible_alias = "model", value_name = "MODEL", default_value = "timemixer", help_heading = "Models")]
     method: ModelSpec,
     #[command(flatten)]
@@ -283,7 +283,7 @@ fn kind_of(args: &TrainArgs) -> Outcome<NetworkKind> {
     };
     let Some(kind) = kind else {
         return Err(Failure::usage(format!(
-            "model \"{}\" is not trained: `shoal forecast predict -m {}` fits it at once (train takes timemixer, patchtst, karma, mamba, \
+            "model \"{}\" is not trained: `shoal forecast predict -m {}` fits it at once (train takes timemixer, patchtst, karma, s4, s4d, mamba, \
              mamba2, mamba3, linear, dlinear, nlinear, rlinear)",
             args.method, args.method
         )));

@@ -38,6 +38,9 @@ pub struct RunArgs {
     /// How to compute; all must agree up to rounding.
     #[arg(long, value_enum, default_value = "scan", value_name = "HOW")]
     engine: Engine,
+    /// Where to compute. cuda-emu: the kernels for GPUs, thread by thread on the host, with every access checked (f32).
+    #[arg(long, value_enum, default_value = "cpu", value_name = "DEVICE")]
+    device: DeviceArg,
     /// Leave out the activation of operations that have one (causal-conv1d: SiLU).
     #[arg(long)]
     linear: bool,
@@ -53,6 +56,13 @@ pub enum DtypeArg {
     F64,
 }
 
+/// See [`RunArgs::device`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DeviceArg {
+    Cpu,
+    CudaEmu,
+}
+
 /// Reads, computes, writes.
 pub fn run(args: RunArgs, mut session: Session) -> Outcome {
     let op = catalog::find(&args.op)
@@ -64,6 +74,19 @@ pub fn run(args: RunArgs, mut session: Session) -> Outcome {
         return Err(Failure::usage(format!("--chunk: {} does not work in chunks this way", op.name)));
     }
     let double = args.dtype == DtypeArg::F64;
+    let engine = match args.device {
+        DeviceArg::Cpu => args.engine,
+        DeviceArg::CudaEmu => {
+            if double || args.engine != Engine::Scan {
+                return Err(Failure::usage("--device cuda-emu computes scans in f32: leave --dtype and --engine out"));
+            }
+            if !op.on_device[usize::from(args.grad)] {
+                let what = if args.grad && op.on_device[0] { "gradients" } else { "kernels" };
+                return Err(Failure::usage(format!("{} has no {what} for devices yet", op.name)));
+            }
+            Engine::Emulated
+        }
+    };
     if args.engine == Engine::Reference && !double {
         return Err(Failure::usage("--engine reference computes in f64: add --dtype f64"));
     }
@@ -90,7 +113,7 @@ pub fn run(args: RunArgs, mut session: Session) -> Outcome {
         return Err(BadInput::new(name, format!("{}: {why}", op.name)).into());
     }
     let chunk = args.chunk.map(|c| c as usize);
-    let request = Request { arrays: &arrays, engine: args.engine, gradients: args.grad, linear: args.linear, chunk };
+    let request = Request { arrays: &arrays, engine, gradients: args.grad, linear: args.linear, chunk };
     let results = if double { (op.double)(&request) } else { (op.single)(&request) };
     let results = results.map_err(|why| Failure::from(BadInput::new(name, format!("{}: {why}", op.name))))?;
     for (array, values) in results.iter().map(|(n, a)| (n, &a.values)) {

@@ -79,6 +79,7 @@ pub fn evaluate(
         }
         None => set,
     };
+    let val_set = if cfg.select_on_test { windows(&parts.test, 1) } else { val_set };
     let val_set = whole(val_set);
     let stride = if cfg.style == Style::Pems { PEMS_STRIDE } else { 1 };
     let mut count = window_count(parts.test.len(), l, h) / stride;

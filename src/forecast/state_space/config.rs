@@ -1,13 +1,17 @@
 //! What a state-space forecaster is made of.
 
 use crate::kernels::scan::causal_conv::MOST_TAPS;
-use crate::nn::ssm::{Mamba1Config, Mamba2Config, Mamba3Config, MixerConfig};
+use crate::nn::ssm::{Mamba1Config, Mamba2Config, Mamba3Config, MixerConfig, S4Config, StateInit};
 use serde::{Deserialize, Serialize};
 
 /// Which scan the blocks are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StateSpaceKind {
+    /// Diagonal plus low rank, fixed in time.
+    S4,
+    /// Diagonal, fixed in time.
+    S4d,
     Mamba,
     Mamba2,
     Mamba3,
@@ -17,6 +21,8 @@ impl StateSpaceKind {
     /// As typed.
     pub fn name(self) -> &'static str {
         match self {
+            Self::S4 => "s4",
+            Self::S4d => "s4d",
             Self::Mamba => "mamba",
             Self::Mamba2 => "mamba2",
             Self::Mamba3 => "mamba3",
@@ -35,7 +41,12 @@ impl StateSpaceKind {
 
     /// Whether the scan is wider than the stream.
     pub fn expands(self) -> bool {
-        true
+        !self.is_fixed()
+    }
+
+    /// Whether it is the same system at every step.
+    pub fn is_fixed(self) -> bool {
+        matches!(self, Self::S4 | Self::S4d)
     }
 }
 
@@ -84,7 +95,11 @@ impl StateSpaceConfig {
             outputs: 1,
             d_model: 64,
             layers: 2,
-            states: if kind == StateSpaceKind::Mamba { 16 } else { 32 },
+            states: match kind {
+                StateSpaceKind::Mamba => 16,
+                StateSpaceKind::Mamba2 | StateSpaceKind::Mamba3 => 32,
+                StateSpaceKind::S4 | StateSpaceKind::S4d => 64,
+            },
             expand: 2,
             taps: 4,
             head_width: 16,
@@ -99,6 +114,10 @@ impl StateSpaceConfig {
     pub fn mixer(&self) -> MixerConfig {
         let (width, states, expand, taps, head_width) = (self.d_model, self.states, self.expand, self.taps, self.head_width);
         match self.kind {
+            StateSpaceKind::S4 | StateSpaceKind::S4d => {
+                let init = if self.kind == StateSpaceKind::S4 { StateInit::Legs } else { StateInit::S4dLin };
+                MixerConfig::S4(S4Config { states, init, longest: self.lookback, ..S4Config::new(width) })
+            }
             StateSpaceKind::Mamba => MixerConfig::Mamba1(Mamba1Config { states, expand, taps, ..Mamba1Config::new(width) }),
             StateSpaceKind::Mamba2 => {
                 let scan_channels = expand * width;
@@ -132,8 +151,8 @@ impl StateSpaceConfig {
         if self.kind.has_heads() && !channels.is_multiple_of(self.head_width) {
             return Err(format!("{name}: {channels} channels do not make heads of {}: set --head-width", self.head_width));
         }
-        if self.kind == StateSpaceKind::Mamba3 && !self.states.is_multiple_of(2) {
-            return Err(format!("{name}: states are turned in pairs, and {} is odd: set --d-state", self.states));
+        if (self.kind == StateSpaceKind::Mamba3 || self.kind.is_fixed()) && !self.states.is_multiple_of(2) {
+            return Err(format!("{name}: states come in pairs, and {} is odd: set --d-state", self.states));
         }
         if self.taps > MOST_TAPS {
             return Err(format!("{name}: d_conv is {}, expected {MOST_TAPS} at most", self.taps));

@@ -23,6 +23,7 @@ pub use config::{StateSpaceConfig, StateSpaceKind};
 use crate::forecast::neural::{Batch, Network};
 use crate::kernels::elementwise::Activation;
 use crate::nn::init::Init;
+use crate::nn::params::Group;
 use crate::nn::ssm::Mixer;
 use crate::nn::{Builder, ParamId, Params, Pass, Value, ops};
 use crate::run::seed::Streams;
@@ -76,6 +77,9 @@ impl StateSpace {
         let norm = b.get("norm.weight".into(), &[d], Init::Constant(1.0), "the architecture").map_err(wrap)?;
         let per_sequence = if config.channel_independent { 1 } else { config.channels };
         let head = affine(&mut b, "head", per_sequence * config.horizon * config.outputs, d)?;
+        for id in blocks.iter().flat_map(|b| b.mixer.undecayed()) {
+            params.set_group(id, Group { rate: 1.0, decays: false });
+        }
         Ok(Self { config, params, embed, blocks, norm, head })
     }
 

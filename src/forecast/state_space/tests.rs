@@ -8,7 +8,8 @@ fn wave(dims: &[usize], phase: f64) -> Tensor {
     Tensor::from_vec(values, dims, &Device::Cpu).unwrap()
 }
 
-const KINDS: [StateSpaceKind; 3] = [StateSpaceKind::Mamba, StateSpaceKind::Mamba2, StateSpaceKind::Mamba3];
+const KINDS: [StateSpaceKind; 5] =
+    [StateSpaceKind::Mamba, StateSpaceKind::Mamba2, StateSpaceKind::Mamba3, StateSpaceKind::S4d, StateSpaceKind::S4];
 
 fn small(kind: StateSpaceKind, channel_independent: bool) -> StateSpaceConfig {
     StateSpaceConfig {

@@ -16,6 +16,8 @@ mod mamba2;
 mod mamba3;
 mod mixer;
 mod s4;
+#[cfg(test)]
+mod tests;
 
 pub use language_model::{
     LanguageModel, LanguageModelConfig, Layer, ModelError, ModelOptions, ModelState, load_model, new_model,

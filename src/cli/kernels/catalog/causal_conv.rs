@@ -1,6 +1,10 @@
 //! causal-conv1d.
 
-use super::{Engine, Operation, Request, SizeOf, Timing, array, axes, exchange, narrow, needed, optional, sequences, wave, wide};
+use super::{
+    Engine, Operation, Request, SizeOf, Timing, array, axes, emulated, exchange, from_single, narrow, needed, optional,
+    sequences, single, wave, wide,
+};
+use crate::kernels::device;
 use crate::kernels::scan::Sequences;
 use crate::kernels::scan::causal_conv::{CausalConv, Gradients, MOST_TAPS, reference};
 use crate::kernels::simd::Real;
@@ -21,6 +25,7 @@ pub const OPERATION: Operation = Operation {
     upstream: &[needed("dy", "b d l"), optional("dfinal_state", "b d k-1")],
     activation: true,
     chunked: false,
+    on_device: [true, true],
     single: run::<f32>,
     double: run::<f64>,
     sizes: &[("b", 1), ("d", 1536), ("l", 2048), ("k", 4)],
@@ -59,6 +64,14 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
                 }
             }
         }
+        Engine::Emulated => {
+            let (weight, bias, x) = (single(&weight), bias.as_deref().map(single), single(&rows));
+            let conv = conv_of(&conv, &weight, bias.as_deref());
+            let (mut to, mut carried) = (vec![0f32; y.len()], vec![0f32; after.len()]);
+            let before = before.as_deref().map(single);
+            emulated(|device| device::conv::forward(device, &conv, &x, before.as_deref(), &mut to, Some(&mut carried)))?;
+            (y, after) = (from_single(to), from_single(carried));
+        }
         Engine::Reference => {
             let (exact, carried) =
                 with_doubles(&conv, |conv| reference::forward(conv, &wide(&rows), before.as_deref().map(wide).as_deref()));
@@ -85,6 +98,22 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
             )
         });
         (dx, dw, db, dbefore) = (narrow(x), narrow(w), narrow(b), narrow(first));
+    } else if request.engine == Engine::Emulated {
+        let (weight, bias, x) = (single(&weight), bias.as_deref().map(single), single(&rows));
+        let conv = conv_of(&conv, &weight, bias.as_deref());
+        let mut parts = [dx.len(), dw.len(), db.len(), dbefore.len()].map(|len| vec![0f32; len]);
+        let (before, dafter, dy) = (before.as_deref().map(single), dafter.as_deref().map(single), single(&dy));
+        {
+            let [x_to, weight_to, bias_to, before_to] = &mut parts;
+            let to = Gradients {
+                x: Some(x_to),
+                weight: Some(weight_to),
+                bias: bias.is_some().then_some(&mut bias_to[..]),
+                before: Some(before_to),
+            };
+            emulated(|device| device::conv::backward(device, &conv, &x, before.as_deref(), &dy, dafter.as_deref(), to))?;
+        }
+        [dx, dw, db, dbefore] = parts.map(from_single);
     } else {
         let to = Gradients { x: Some(&mut dx), weight: Some(&mut dw), bias: Some(&mut db), before: Some(&mut dbefore) };
         conv.backward(&rows, before.as_deref(), &dy, dafter.as_deref(), to);
@@ -96,6 +125,12 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
     }
     out.push("g_initial_state", array(&state, exchange(&dbefore, (k - 1).max(1), d)));
     Ok(out)
+}
+
+/// The same convolution with other numbers.
+fn conv_of<'a, T: Real, U>(of: &CausalConv<'a, T>, weight: &'a [U], bias: Option<&'a [U]>) -> CausalConv<'a, U> {
+    let CausalConv { sequences, channels, taps, silu, .. } = *of;
+    CausalConv { sequences, channels, taps, weight, bias, silu }
 }
 
 fn with_doubles<T: Real, R>(conv: &CausalConv<'_, T>, work: impl FnOnce(&CausalConv<'_, f64>) -> R) -> R {

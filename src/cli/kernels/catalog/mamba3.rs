@@ -1,6 +1,10 @@
 //! mamba3.
 
-use super::{Engine, Operation, Request, SizeOf, Timing, array, axes, exchange, narrow, needed, optional, sequences, wave, wide};
+use super::{
+    Engine, Operation, Request, SizeOf, Timing, array, axes, emulated, exchange, from_single, narrow, needed, optional,
+    sequences, single, wave, wide,
+};
+use crate::kernels::device;
 use crate::kernels::scan::Sequences;
 use crate::kernels::scan::mamba3::{Gradients, HeadNorm, Inputs, Mamba3, Rotation, States, StatesMut, chunk_for, reference};
 use crate::kernels::simd::Real;
@@ -48,6 +52,7 @@ pub const OPERATION: Operation = Operation {
     ],
     activation: false,
     chunked: true,
+    on_device: [true, false],
     single: run::<f32>,
     double: run::<f64>,
     sizes: &[("b", 1), ("l", 2048), ("h", 24), ("p", 64), ("g", 1), ("n", 128), ("r", 1), ("s", 32)],
@@ -265,6 +270,17 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
                     last[k][i * carried.len()..(i + 1) * carried.len()].copy_from_slice(carried);
                 }
             }
+        }
+        Engine::Emulated => {
+            let ones: All<f32> = std::array::from_fn(|i| all[i].as_deref().map(single));
+            let first: Option<[Vec<f32>; 4]> = first.as_ref().map(|f| std::array::from_fn(|i| single(&f[i])));
+            let (scan, x) = views(&ones, sequences, shape);
+            let mut to = vec![0f32; out.len()];
+            let mut carried: [Vec<f32>; 4] = std::array::from_fn(|i| vec![0f32; last[i].len()]);
+            emulated(|device| {
+                device::mamba3::forward(device, &scan, &x, first.as_ref().map(states), &mut to, Some(states_mut(&mut carried)))
+            })?;
+            (out, last) = (from_single(to), carried.map(from_single));
         }
         Engine::Reference => {
             let (scan, x) = views(&doubles, sequences, shape);

@@ -10,6 +10,7 @@ mod softsort;
 mod ssd;
 mod state_fusion;
 
+use crate::kernels::device::{DeviceError, Executor};
 use crate::kernels::scan::Sequences;
 use crate::kernels::simd::Real;
 use crate::table::arrays::{Array, Arrays};
@@ -40,6 +41,9 @@ pub enum Engine {
     Step,
     /// the definition, in f64
     Reference,
+    /// the GPU's kernels, thread by thread on the host
+    #[value(skip)]
+    Emulated,
 }
 
 /// What is asked of an operation.
@@ -85,6 +89,8 @@ pub struct Operation {
     pub activation: bool,
     /// Whether steps are worked through in chunks whose length can be chosen.
     pub chunked: bool,
+    /// Whether there are kernels for GPUs, forward and backward.
+    pub on_device: [bool; 2],
     pub single: fn(&Request<'_>) -> Result<Arrays, String>,
     pub double: fn(&Request<'_>) -> Result<Arrays, String>,
     /// Sizes of a timing run unless others are given.
@@ -171,7 +177,9 @@ impl Request<'_> {
     /// Refuses to go step by step where nothing is carried from one to the next.
     fn without_steps(&self, operation: &str) -> Result<(), String> {
         match self.engine {
-            Engine::Step => Err(format!("{operation} carries no state and has no steps: choose scan or reference")),
+            Engine::Step | Engine::Emulated => {
+                Err(format!("{operation} carries no state and has no steps: choose scan or reference"))
+            }
             Engine::Scan | Engine::Reference => Ok(()),
         }
     }
@@ -218,6 +226,28 @@ fn sequences<'a>(bounds: &'a Option<Vec<usize>>, batch: usize, len: usize) -> Se
         Some(bounds) => Sequences::Packed(bounds),
         None => Sequences::Equal { count: batch, len },
     }
+}
+
+/// Runs `work` on the emulated device.
+#[cfg(feature = "emulator")]
+fn emulated<R>(work: impl FnOnce(&mut dyn Executor) -> Result<R, DeviceError>) -> Result<R, String> {
+    use crate::kernels::device::emulator::{Emulator, Order};
+    work(&mut Emulator::new(Order::Forward)).map_err(|e| e.to_string())
+}
+
+/// There is none.
+#[cfg(not(feature = "emulator"))]
+fn emulated<R>(_: impl FnOnce(&mut dyn Executor) -> Result<R, DeviceError>) -> Result<R, String> {
+    Err("this build has no emulator: build with the feature \"emulator\"".into())
+}
+
+/// Numbers as a device holds them.
+fn single<T: Real>(x: &[T]) -> Vec<f32> {
+    x.iter().map(|v| v.to_f64() as f32).collect()
+}
+
+fn from_single<T: Real>(x: Vec<f32>) -> Vec<T> {
+    x.into_iter().map(|v| T::from_f64(f64::from(v))).collect()
 }
 
 /// The axes of an array.

@@ -17,6 +17,7 @@ pub const OPERATION: Operation = Operation {
     upstream: &[needed("dK", "L")],
     activation: false,
     chunked: false,
+    on_device: [false, false],
     single: run::<f32>,
     double: run::<f64>,
     sizes: &[("h", 256), ("l", 1024), ("n", 32)],
@@ -83,7 +84,7 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
         Owned { log_dt: narrow(exact.log_dt.clone()), rank: exact.rank, parts: exact.parts.clone().map(|z| z.map(narrow)) };
     let mut k = vec![T::ZERO; len];
     match request.engine {
-        Engine::Scan => {
+        Engine::Scan | Engine::Emulated => {
             of.parts[3] = tilde.clone().map(narrow);
             of.dplr().kernel(len, &mut k);
         }

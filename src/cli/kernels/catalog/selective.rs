@@ -1,6 +1,10 @@
 //! selective-scan.
 
-use super::{Engine, Operation, Request, SizeOf, Timing, array, axes, exchange, narrow, needed, optional, sequences, wave, wide};
+use super::{
+    Engine, Operation, Request, SizeOf, Timing, array, axes, emulated, exchange, from_single, narrow, needed, optional,
+    sequences, single, wave, wide,
+};
+use crate::kernels::device::selective::OnDevice;
 use crate::kernels::scan::Sequences;
 use crate::kernels::scan::selective::{Gradients, Inputs, SelectiveScan, reference};
 use crate::kernels::simd::Real;
@@ -26,6 +30,7 @@ pub const OPERATION: Operation = Operation {
     upstream: &[needed("dout", "b d l"), optional("dlast_state", "b d n")],
     activation: false,
     chunked: false,
+    on_device: [true, true],
     single: run::<f32>,
     double: run::<f64>,
     sizes: &[("b", 1), ("d", 1536), ("l", 2048), ("n", 16), ("g", 1)],
@@ -135,6 +140,17 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
                 }
             }
         }
+        Engine::Emulated => {
+            let single = owned.to::<f32>();
+            let mut parts = [out.len(), last.len(), starts.len()].map(|len| vec![0f32; len]);
+            {
+                let [out, last, starts] = &mut parts;
+                let (scan, x) = (single.scan(sequences, [d, n, g]), single.inputs());
+                let starts = request.gradients.then_some(&mut starts[..]);
+                emulated(|device| OnDevice::new(device).forward(&scan, &x, single.first.as_deref(), out, Some(last), starts))?;
+            }
+            [out, last, starts] = parts.map(from_single);
+        }
         Engine::Reference => {
             let exact = reference::forward(&exactly.scan(sequences, [d, n, g]), &exactly.inputs(), exactly.first.as_deref());
             (out, last) = (narrow(exact.out), narrow(exact.last));
@@ -162,6 +178,28 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
         );
         (du, ddelta, dz, db, dc) = (narrow(all.u), narrow(all.delta), narrow(all.z), narrow(all.b), narrow(all.c));
         (da, dskip, dbias, dfirst) = (narrow(all.a), narrow(all.skip), narrow(all.delta_bias), narrow(all.initial));
+    } else if request.engine == Engine::Emulated {
+        let one = owned.to::<f32>();
+        let all = [&du, &ddelta, &db, &dc, &dz, &da, &dskip, &dbias, &dfirst];
+        let mut parts = all.map(|v| vec![0f32; v.len()]);
+        {
+            let [u, delta, b, c, z, a, skip, bias, first] = &mut parts;
+            let gradients = Gradients {
+                u: Some(u),
+                delta: Some(delta),
+                b: Some(b),
+                c: Some(c),
+                z: one.z.is_some().then_some(&mut z[..]),
+                a: Some(a),
+                skip: one.skip.is_some().then_some(&mut skip[..]),
+                delta_bias: one.bias.is_some().then_some(&mut bias[..]),
+                initial: Some(first),
+            };
+            let (scan, x) = (one.scan(sequences, [d, n, g]), one.inputs());
+            let (starts, dout, dlast) = (single(&starts), single(&dout), dlast.as_deref().map(single));
+            emulated(|device| OnDevice::new(device).backward(&scan, &x, &starts, &dout, dlast.as_deref(), gradients))?;
+        }
+        [du, ddelta, db, dc, dz, da, dskip, dbias, dfirst] = parts.map(from_single);
     } else {
         if request.engine == Engine::Step {
             scan.forward(&x, owned.first.as_deref(), &mut out, None, Some(&mut starts));

@@ -1,6 +1,10 @@
 //! ssd.
 
-use super::{Engine, Operation, Request, SizeOf, Timing, array, axes, narrow, needed, optional, sequences, wave, wide};
+use super::{
+    Engine, Operation, Request, SizeOf, Timing, array, axes, emulated, from_single, narrow, needed, optional, sequences, single,
+    wave, wide,
+};
+use crate::kernels::device;
 use crate::kernels::scan::Sequences;
 use crate::kernels::scan::ssd::{Gradients, Inputs, Skip, Ssd, reference};
 use crate::kernels::simd::Real;
@@ -24,6 +28,7 @@ pub const OPERATION: Operation = Operation {
     upstream: &[needed("dY", "b l h p"), optional("dfinal_state", "b h p n")],
     activation: false,
     chunked: true,
+    on_device: [true, true],
     single: run::<f32>,
     double: run::<f64>,
     sizes: &[("b", 1), ("l", 2048), ("h", 24), ("p", 64), ("g", 1), ("n", 128)],
@@ -121,6 +126,13 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
                 }
             }
         }
+        Engine::Emulated => {
+            let one = owned.to::<f32>();
+            let (mut to, mut carried) = (vec![0f32; y.len()], vec![0f32; last.len()]);
+            let (scan, x) = (one.scan(sequences, sizes), one.inputs());
+            emulated(|device| device::ssd::forward(device, &scan, &x, one.first.as_deref(), &mut to, Some(&mut carried)))?;
+            (y, last) = (from_single(to), from_single(carried));
+        }
         Engine::Reference => {
             let exact = reference::forward(&exactly.scan(sequences, sizes), &exactly.inputs(), exactly.first.as_deref());
             (y, last) = (narrow(exact.y), narrow(exact.last));
@@ -147,6 +159,25 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
         );
         (dx, ddt, da, db, dc) = (narrow(all.x), narrow(all.dt), narrow(all.a), narrow(all.b), narrow(all.c));
         (dskip, dfirst) = (narrow(all.skip), narrow(all.initial));
+    } else if request.engine == Engine::Emulated {
+        let one = owned.to::<f32>();
+        let mut parts = [&dx, &ddt, &da, &db, &dc, &dskip, &dfirst].map(|v| vec![0f32; v.len()]);
+        {
+            let [x_to, dt, a, b, c, skip, first] = &mut parts;
+            let gradients = Gradients {
+                x: Some(x_to),
+                dt: Some(dt),
+                b: Some(b),
+                c: Some(c),
+                a: Some(a),
+                skip: one.skip.is_some().then_some(&mut skip[..]),
+                initial: Some(first),
+            };
+            let (scan, x) = (one.scan(sequences, sizes), one.inputs());
+            let (dy, dlast) = (single(&dy), dlast.as_deref().map(single));
+            emulated(|device| device::ssd::backward(device, &scan, &x, one.first.as_deref(), &dy, dlast.as_deref(), gradients))?;
+        }
+        [dx, ddt, da, db, dc, dskip, dfirst] = parts.map(from_single);
     } else {
         let gradients = Gradients {
             x: Some(&mut dx),

@@ -1,0 +1,250 @@
+//! Kernels on the host: every GPU thread a fibre, every access checked. See the module's text.
+
+use super::plan::{DeviceError, Element, Executor, Fault, Host, Launch, Plan, Role};
+use std::ffi::{CStr, CString, c_char, c_void};
+
+/// In which order blocks, warps and lanes run. Results must not depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    Forward,
+    Reverse,
+    /// By a seed.
+    Shuffled(u16),
+}
+
+impl Order {
+    /// Those that every kernel is run in.
+    pub const ALL: [Self; 5] = [Self::Forward, Self::Reverse, Self::Shuffled(1), Self::Shuffled(2), Self::Shuffled(3)];
+
+    fn kind(self) -> u32 {
+        match self {
+            Self::Forward => 0,
+            Self::Reverse => 1,
+            Self::Shuffled(seed) => u32::from(seed) + 2,
+        }
+    }
+}
+
+/// As in emu.h.
+#[repr(C)]
+struct Report {
+    fault: i32,
+    block: u32,
+    thread: u32,
+    line: i32,
+    other: u32,
+    other_line: i32,
+    index: i64,
+    length: u64,
+    file: [u8; 96],
+}
+const _: () = assert!(size_of::<Report>() == 136);
+
+unsafe extern "C" {
+    fn shoal_emu_units() -> i32;
+    fn shoal_emu_open() -> *mut c_void;
+    fn shoal_emu_close(session: *mut c_void);
+    fn shoal_emu_buffer(session: *mut c_void, elements: u32, size: u32, data: *const c_void) -> i32;
+    fn shoal_emu_read(session: *mut c_void, buffer: i32, to: *mut c_void);
+    fn shoal_emu_entry(i: u32) -> *const c_char;
+    fn shoal_emu_launch(
+        session: *mut c_void,
+        entry: *const c_char,
+        grid: u32,
+        threads: u32,
+        shared_bytes: u32,
+        args: *const c_void,
+        args_bytes: u32,
+        buffers: *const i32,
+        count: u32,
+        order: u32,
+        check_races: u32,
+        report: *mut Report,
+    ) -> i32;
+}
+
+/// Names of all entries.
+pub fn entries() -> Vec<String> {
+    // SAFETY: gives a name that ends with a zero and lives as long as the program, or null behind the last. The number of files keeps
+    // all of them in the program.
+    let name = |i: u32| unsafe {
+        let name = if shoal_emu_units() > 0 { shoal_emu_entry(i) } else { std::ptr::null() };
+        (!name.is_null()).then(|| CStr::from_ptr(name).to_string_lossy().into_owned())
+    };
+    let mut all: Vec<String> = (0..).map_while(name).collect();
+    all.sort();
+    all
+}
+
+/// A device on the host. See [`Order`].
+#[derive(Clone, Copy, Debug)]
+pub struct Emulator {
+    pub order: Order,
+    /// Off: races are not reported, and show in results that depend on the order.
+    pub check_races: bool,
+}
+
+impl Emulator {
+    pub fn new(order: Order) -> Self {
+        Self { order, check_races: true }
+    }
+}
+
+/// Memory and stacks of the emulated device, freed when dropped.
+struct Session(*mut c_void);
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // SAFETY: opened once, closed once.
+        unsafe { shoal_emu_close(self.0) }
+    }
+}
+
+impl Session {
+    fn open() -> Result<Self, DeviceError> {
+        // SAFETY: takes nothing; the result is checked.
+        let session = unsafe { shoal_emu_open() };
+        if session.is_null() { Err(DeviceError::Memory("the emulator")) } else { Ok(Self(session)) }
+    }
+
+    /// A buffer, copied from `data`, which has `elements` of `element`, or not written.
+    fn buffer(
+        &self,
+        name: &'static str,
+        elements: usize,
+        element: Element,
+        data: Option<*const c_void>,
+    ) -> Result<i32, DeviceError> {
+        let count = super::plan::narrow(name, elements)?;
+        // SAFETY: data is null or points to as many elements, as the callers check.
+        let id = unsafe { shoal_emu_buffer(self.0, count, element.size() as u32, data.unwrap_or(std::ptr::null())) };
+        if id < 0 { Err(DeviceError::Memory(name)) } else { Ok(id) }
+    }
+
+    fn launch(&self, launch: &Launch, ids: &[i32], emulator: &Emulator) -> Result<(), DeviceError> {
+        let buffers: Vec<i32> = launch.buffers.iter().map(|b| b.map_or(-1, |b| ids[b])).collect();
+        let entry = CString::new(launch.entry.as_str()).map_err(|_| DeviceError::Sizes("an entry's name".to_string()))?;
+        // The structure of arguments has the alignment of a word.
+        let args: Vec<u32> = launch.args.chunks_exact(4).map(|w| u32::from_ne_bytes([w[0], w[1], w[2], w[3]])).collect();
+        let mut report =
+            Report { fault: 0, block: 0, thread: 0, line: 0, other: 0, other_line: 0, index: 0, length: 0, file: [0; 96] };
+        // SAFETY: all pointers are to live values of the sizes given, buffer numbers are those of this session.
+        let fault = unsafe {
+            shoal_emu_launch(
+                self.0,
+                entry.as_ptr(),
+                launch.grid,
+                launch.block,
+                launch.shared,
+                args.as_ptr().cast(),
+                (4 * args.len()) as u32,
+                buffers.as_ptr(),
+                buffers.len() as u32,
+                emulator.order.kind(),
+                u32::from(emulator.check_races),
+                &raw mut report,
+            )
+        };
+        if fault == 0 { Ok(()) } else { Err(report.error(&launch.entry)) }
+    }
+}
+
+impl Report {
+    fn error(&self, entry: &str) -> DeviceError {
+        use Fault::*;
+        let all = [
+            UnknownEntry,
+            BadLaunch,
+            DivergentBarrier,
+            DifferentLines,
+            PartialWarp,
+            BadLane,
+            OutOfBounds,
+            UnwrittenRead,
+            Race,
+            Assertion,
+            StackOverflow,
+            GuardZone,
+            NoMemory,
+        ];
+        let fault = usize::try_from(self.fault - 1).ok().and_then(|i| all.get(i)).copied().unwrap_or(Unknown);
+        let file = CStr::from_bytes_until_nul(&self.file).map_or(String::new(), |f| f.to_string_lossy().into_owned());
+        DeviceError::Fault {
+            fault,
+            entry: entry.to_string(),
+            block: self.block,
+            thread: self.thread,
+            file,
+            line: self.line,
+            other: (self.other < u32::MAX - 1).then_some((self.other, self.other_line)),
+            index: self.index,
+            length: self.length,
+        }
+    }
+}
+
+impl Host<'_> {
+    fn shape(&self) -> (usize, Element) {
+        match self {
+            Self::Read(v) => (v.len(), Element::F32),
+            Self::Write(v) => (v.len(), Element::F32),
+            Self::ReadBf16(v) => (v.len(), Element::Bf16),
+            Self::WriteBf16(v) => (v.len(), Element::Bf16),
+            Self::ReadU32(v) => (v.len(), Element::U32),
+            Self::WriteU32(v) => (v.len(), Element::U32),
+        }
+    }
+
+    fn source(&self) -> Option<*const c_void> {
+        match self {
+            Self::Read(v) => Some(v.as_ptr().cast()),
+            Self::ReadBf16(v) => Some(v.as_ptr().cast()),
+            Self::ReadU32(v) => Some(v.as_ptr().cast()),
+            _ => None,
+        }
+    }
+
+    fn target(&mut self) -> Option<*mut c_void> {
+        match self {
+            Self::Write(v) => Some(v.as_mut_ptr().cast()),
+            Self::WriteBf16(v) => Some(v.as_mut_ptr().cast()),
+            Self::WriteU32(v) => Some(v.as_mut_ptr().cast()),
+            _ => None,
+        }
+    }
+}
+
+impl Executor for Emulator {
+    fn execute(&mut self, plan: &Plan, mut bindings: Vec<(usize, Host<'_>)>) -> Result<(), DeviceError> {
+        let session = Session::open()?;
+        let mut ids = Vec::with_capacity(plan.buffers.len());
+        for (place, b) in plan.buffers.iter().enumerate() {
+            let bound = bindings.iter().find(|(p, _)| *p == place).map(|(_, host)| host);
+            if let Some(host) = bound {
+                super::plan::fits(host.shape() == (b.elements, b.element), || {
+                    format!("{}: {:?} given, {} numbers of {:?} expected", b.name, host.shape(), b.elements, b.element)
+                })?;
+            }
+            let data = match &b.role {
+                Role::Input => {
+                    let source = bound.and_then(Host::source);
+                    super::plan::fits(source.is_some(), || format!("{} is not given", b.name))?;
+                    source
+                }
+                Role::Table(numbers) => Some(numbers.as_ptr().cast()),
+                Role::Output | Role::Scratch => None,
+            };
+            ids.push(session.buffer(b.name, b.elements, b.element, data)?);
+        }
+        for launch in &plan.launches {
+            session.launch(launch, &ids, self)?;
+        }
+        for (place, host) in &mut bindings {
+            if let Some(to) = host.target() {
+                // SAFETY: the target has the size of the buffer, which was checked above.
+                unsafe { shoal_emu_read(session.0, ids[*place], to) };
+            }
+        }
+        Ok(())
+    }
+}

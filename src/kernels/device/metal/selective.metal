@@ -1,0 +1,2 @@
+#include "../compat/metal.h"
+#include "../shared/selective.entry.h"

@@ -5,6 +5,7 @@ DATA = testdata/classic
 ETT ?= ../shared/data/ett-small
 SEEDS ?= 1,2,3
 JOBS ?= 2
+TABLE ?= timemixer
 
 .PHONY: help build demo test lint fmt bench peers peers-training peers-scans results-forecast cuda-check metal-check clean
 
@@ -41,8 +42,8 @@ peers-training: build ## us and PyTorch on the same training steps: losses first
 peers-scans: build ## the scans of shoal kernels and the same in PyTorch: answers first, then times
 	@CARGO="$(CARGO)" sh scripts/peers_scans.sh
 
-results-forecast: build ## train TimeMixer on ETTh1 and ETTh2 for all horizons and seeds, and rewrite the table of docs/results.md
-	@CARGO="$(CARGO)" ETT="$(ETT)" SEEDS="$(SEEDS)" JOBS="$(JOBS)" sh scripts/results_forecast.sh
+results-forecast: build ## train TABLE=timemixer or karma on ETTh1 and ETTh2 for all horizons and seeds, and rewrite its table in docs/results.md
+	@CARGO="$(CARGO)" ETT="$(ETT)" TABLE="$(TABLE)" SEEDS="$(SEEDS)" JOBS="$(JOBS)" sh scripts/results_forecast.sh
 
 cuda-check: ## compile the CUDA kernels for Ampere and Hopper, no GPU needed
 	@OUT="$(OUT)" sh scripts/cuda_check.sh

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Train TimeMixer on ETTh1 and ETTh2 for every horizon, seed and treatment of time features, and write the table of docs/results.md.
+"""Train networks on ETTh1 and ETTh2 for every horizon and seed, and write their tables into docs/results.md.
 
-    make results-forecast ETT=folder/with/ETTh1.csv [SEEDS=1,2,3] [JOBS=n]
+    make results-forecast ETT=folder/with/ETTh1.csv [TABLE=timemixer] [SEEDS=1,2,3] [JOBS=n]
+
+TABLE is timemixer (for every treatment of time features) or karma.
 
 Every run is kept in out/results-forecast/ as the JSON that `shoal forecast eval --json` prints; runs that are there already are not
 repeated. JOBS runs at a time, one thread each: the results are the same for any number. Only Python's standard library is used.
@@ -21,7 +23,11 @@ PUBLISHED = {
     ("etth1", 96): (0.375, 0.400), ("etth1", 192): (0.429, 0.421), ("etth1", 336): (0.484, 0.458), ("etth1", 720): (0.498, 0.482),
     ("etth2", 96): (0.289, 0.341), ("etth2", 192): (0.372, 0.392), ("etth2", 336): (0.386, 0.414), ("etth2", 720): (0.412, 0.434),
 }
-BEGIN, END = "<!-- timemixer: begin -->", "<!-- timemixer: end -->"
+# KARMA's repository, lookback 96: MSE, MAE.
+KARMA = {
+    ("etth1", 96): (0.376, 0.396), ("etth1", 192): (0.427, 0.425), ("etth1", 336): (0.473, 0.454), ("etth1", 720): (0.480, 0.479),
+    ("etth2", 96): (0.284, 0.333), ("etth2", 192): (0.358, 0.382), ("etth2", 336): (0.404, 0.421), ("etth2", 720): (0.424, 0.441),
+}
 
 
 # How the hourly features of the time stamps are used: options of each column, and the horizons it is made for.
@@ -109,9 +115,39 @@ def table(shoal, out, data, seeds, jobs):
     return lines
 
 
+def karma(shoal, out, data, seeds, jobs):
+    cells = [(preset, horizon) for horizon in HORIZONS for preset in ("etth1", "etth2")]
+    tasks = [(preset, "karma", h, seed, "none") for seed in seeds for preset, h in cells]
+    tasks += [(preset, model, h, 0, "none") for preset, h in cells for model in ("linear", "nlinear")]
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        results = dict(zip(tasks, pool.map(lambda task: run(shoal, out, data, *task), tasks)))
+    lines = [
+        "| data | H | published MSE / MAE | preset | linear, exact | nlinear, exact | CPU seconds a run | verdict |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for preset, horizon in sorted(cells):
+        runs = [results[preset, "karma", horizon, seed, "none"] for seed in seeds]
+        values = [mse(r) for r in runs]
+        mean, spread = statistics.mean(values), (max(values) - min(values)) / 2
+        mae = statistics.mean(metrics(r)["mae"] for r in runs)
+        lin, nlin = (mse(results[preset, model, horizon, 0, "none"]) for model in ("linear", "nlinear"))
+        published = KARMA[preset, horizon]
+        against = "better than" if mean < min(lin, nlin) else "worse than"
+        shown = f"{mean:.4f} ± {spread:.4f}" if len(values) > 1 else f"{mean:.4f}"
+        lines.append(
+            f"| {preset.replace('ett', 'ETT')} | {horizon} | {published[0]:.3f} / {published[1]:.3f} | {shown} / {mae:.4f} | {lin:.4f} | {nlin:.4f} "
+            f"| {statistics.mean(r['seconds'] for r in runs):.0f} | {verdict('it is', mean, published[0])}, {against} the better linear map |"
+        )
+    return lines
+
+
+TABLES = {"timemixer": table, "karma": karma}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shoal", required=True)
+    parser.add_argument("--table", choices=TABLES, default="timemixer")
     parser.add_argument("--data", type=pathlib.Path, required=True)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("out/results-forecast"))
     parser.add_argument("--page", type=pathlib.Path, default=pathlib.Path("docs/results.md"))
@@ -120,11 +156,12 @@ def main():
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     seeds = [int(s) for s in args.seeds.split(",")]
-    lines = table(args.shoal, args.out, args.data, seeds, args.jobs)
+    lines = TABLES[args.table](args.shoal, args.out, args.data, seeds, args.jobs)
+    begin, end = (f"<!-- {args.table}: {edge} -->" for edge in ("begin", "end"))
     page = args.page.read_text()
-    before, rest = page.split(BEGIN)
-    after = rest.split(END)[1]
-    args.page.write_text(before + BEGIN + "\n" + "\n".join(lines) + "\n" + END + after)
+    before, rest = page.split(begin)
+    after = rest.split(end)[1]
+    args.page.write_text(before + begin + "\n" + "\n".join(lines) + "\n" + end + after)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 //! `shoal kernels`: goldens through the binary, formats, mistakes.
 
-use crate::support::{ok, run_with, temp, write};
+use crate::support::{ok, run, run_with, temp, write};
 use serde_json::Value;
 
 fn golden(name: &str) -> (String, Value) {
@@ -217,4 +217,92 @@ fn mistakes_are_explained() {
         run_with(&format!("kernels run selective-scan {}", change("A", serde_json::json!([[900.0, 900.0], [900.0, 900.0]]))), "");
     assert_eq!((code, stdout.as_str()), (4, ""), "{stderr}");
     assert!(stderr.contains("beyond the numbers"), "{stderr}");
+}
+
+#[test]
+fn s4d_is_the_golden_in_every_way() {
+    let (_, g) = golden("s4d");
+    let dir = temp();
+    let input = serde_json::json!({
+        "log_dt": g["log_dt"], "log_A_real": g["log_A_real"], "A_imag": g["A_imag"], "C_re": g["C"]["re"], "C_im": g["C"]["im"],
+        "D": g["D"], "u": [g["u"]], "dK": g["dK"],
+    });
+    let file = write(&dir, "in.json", input.to_string());
+    for (how, tolerance) in
+        [("--dtype f64", 1e-10), ("--dtype f64 --engine step", 1e-10), ("--dtype f64 --engine reference", 1e-13), ("", 1e-5)]
+    {
+        let found = json(&format!("kernels run s4d {file} {how}"));
+        for name in ["K", "y"] {
+            close(&found[name], &g["zoh"][name], tolerance, &format!("{name} {how}"));
+        }
+    }
+}
+
+#[test]
+fn maps_become_sequences_and_come_back_four_times() {
+    let dir = temp();
+    let x: Vec<f64> = (0..24).map(f64::from).collect();
+    let nested: Vec<Vec<Vec<Vec<f64>>>> =
+        vec![x.chunks(12).map(|c| c.chunks(4).map(<[f64]>::to_vec).collect()).collect()];
+    let file = write(&dir, "x.json", &serde_json::json!({ "x": nested }).to_string());
+    let xs = json(&format!("kernels run cross-scan {file}"));
+    let back = write(&dir, "xs.json", &serde_json::json!({ "ys": xs["xs"], "grid": [3, 4] }).to_string());
+    let y = json(&format!("kernels run cross-merge {back}"));
+    assert_eq!(flat(&y["y"]), x.iter().map(|v| 4.0 * v).collect::<Vec<_>>());
+    assert_eq!(run(&format!("kernels run cross-scan {file} --engine step")).0, 2);
+}
+
+#[test]
+fn emulated_gpu_kernels_give_the_goldens() {
+    for (op, file, outputs, names) in [
+        ("selective-scan", "selective_scan", "out", vec!["u", "delta", "A", "B", "C", "D", "z", "delta_bias", "h0"]),
+        ("ssd", "ssd", "Y", vec![]),
+    ] {
+        let (path, g) = golden(file);
+        let found = json(&format!("kernels run {op} {path} --grad --device cuda-emu"));
+        let plain = json(&format!("kernels run {op} {path} --grad --dtype f64"));
+        close(&found[outputs], &g[outputs], 1e-5, op);
+        for (name, expected) in plain.as_object().expect("arrays") {
+            close(&found[name], expected, 1e-4, &format!("{op} {name}"));
+        }
+        assert!(names.iter().all(|n| found.get(format!("g_{n}")).is_some()));
+    }
+    let (path, g) = golden("mamba3_siso");
+    let found = json(&format!("kernels run mamba3 {path} --device cuda-emu"));
+    close(&found["out"], &g["out"], 1e-5, "mamba3");
+    let (code, _, err) = run(&format!("kernels run mamba3 {path} --device cuda-emu --grad"));
+    assert!(code == 2 && err.contains("no gradients for devices"), "{err}");
+    let (code, _, err) = run(&format!("kernels run mamba3 {path} --device cuda-emu --dtype f64"));
+    assert!(code == 2 && err.contains("f32"), "{err}");
+}
+
+#[test]
+fn language_models_run_whole_in_chunks_and_step_by_step() {
+    let dir = temp();
+    for (model, nll) in [("tiny-mamba1", 12.880063), ("tiny-mamba2", 11.056030), ("tiny-mamba3", 6.246807)] {
+        let folder = format!("{}/testdata/ssm/{model}", env!("CARGO_MANIFEST_DIR"));
+        let expected: Value =
+            serde_json::from_str(&std::fs::read_to_string(format!("{folder}/expected.json")).expect("a file")).expect("JSON");
+        let ids: Vec<String> = expected["tokens"].as_array().expect("tokens").iter().map(Value::to_string).collect();
+        let tokens = write(&dir, &format!("{model}.txt"), &ids.join(" "));
+        for how in ["--mode scan", "--mode chunk --chunk 5", "--mode step"] {
+            let found = json(&format!("kernels apply {folder} {tokens} {how} --mask-pad --dtype f64 --json -q"));
+            assert!((found["nll"].as_f64().expect("a number") - nll).abs() < 1e-6, "{model} {how}: {found}");
+        }
+        // Two halves with the state handed over are the whole; only the loss of the second half's first token is not known.
+        let (first, second) = (write(&dir, "a.txt", &ids[..20].join("\n")), write(&dir, "b.txt", &ids[20..].join(",")));
+        let state = dir.path().join("state.safetensors").display().to_string();
+        let logits = dir.path().join("logits.json").display().to_string();
+        ok(&format!("kernels apply {folder} {first} --dtype f64 --state-out {state} -q"));
+        ok(&format!("kernels apply {folder} {second} --dtype f64 --state-in {state} --logits {logits} -q"));
+        let found: Value = serde_json::from_str(&std::fs::read_to_string(&logits).expect("a file")).expect("JSON");
+        let rows = found["logits"].as_array().expect("rows");
+        close(&rows[rows.len() - 1], &expected["logits_last"], 1e-10, model);
+    }
+    let folder = format!("{}/testdata/ssm/tiny-mamba1", env!("CARGO_MANIFEST_DIR"));
+    let bad = write(&dir, "bad.txt", "1 2\n3 99\n");
+    let (code, out, err) = run(&format!("kernels apply {folder} {bad}"));
+    assert!(code == 2 && err.contains("line 2") && err.contains("99"), "{out} {err}");
+    let (code, _, err) = run(&format!("kernels apply {} {bad}", dir.path().display()));
+    assert!(code == 2 && err.contains("config.json"), "{err}");
 }

@@ -242,11 +242,10 @@ fn s4d_is_the_golden_in_every_way() {
 fn maps_become_sequences_and_come_back_four_times() {
     let dir = temp();
     let x: Vec<f64> = (0..24).map(f64::from).collect();
-    let nested: Vec<Vec<Vec<Vec<f64>>>> =
-        vec![x.chunks(12).map(|c| c.chunks(4).map(<[f64]>::to_vec).collect()).collect()];
-    let file = write(&dir, "x.json", &serde_json::json!({ "x": nested }).to_string());
+    let nested: Vec<Vec<Vec<Vec<f64>>>> = vec![x.chunks(12).map(|c| c.chunks(4).map(<[f64]>::to_vec).collect()).collect()];
+    let file = write(&dir, "x.json", serde_json::json!({ "x": nested }).to_string());
     let xs = json(&format!("kernels run cross-scan {file}"));
-    let back = write(&dir, "xs.json", &serde_json::json!({ "ys": xs["xs"], "grid": [3, 4] }).to_string());
+    let back = write(&dir, "xs.json", serde_json::json!({ "ys": xs["xs"], "grid": [3, 4] }).to_string());
     let y = json(&format!("kernels run cross-merge {back}"));
     assert_eq!(flat(&y["y"]), x.iter().map(|v| 4.0 * v).collect::<Vec<_>>());
     assert_eq!(run(&format!("kernels run cross-scan {file} --engine step")).0, 2);
@@ -284,13 +283,13 @@ fn language_models_run_whole_in_chunks_and_step_by_step() {
         let expected: Value =
             serde_json::from_str(&std::fs::read_to_string(format!("{folder}/expected.json")).expect("a file")).expect("JSON");
         let ids: Vec<String> = expected["tokens"].as_array().expect("tokens").iter().map(Value::to_string).collect();
-        let tokens = write(&dir, &format!("{model}.txt"), &ids.join(" "));
+        let tokens = write(&dir, &format!("{model}.txt"), ids.join(" "));
         for how in ["--mode scan", "--mode chunk --chunk 5", "--mode step"] {
             let found = json(&format!("kernels apply {folder} {tokens} {how} --mask-pad --dtype f64 --json -q"));
             assert!((found["nll"].as_f64().expect("a number") - nll).abs() < 1e-6, "{model} {how}: {found}");
         }
         // Two halves with the state handed over are the whole; only the loss of the second half's first token is not known.
-        let (first, second) = (write(&dir, "a.txt", &ids[..20].join("\n")), write(&dir, "b.txt", &ids[20..].join(",")));
+        let (first, second) = (write(&dir, "a.txt", ids[..20].join("\n")), write(&dir, "b.txt", ids[20..].join(",")));
         let state = dir.path().join("state.safetensors").display().to_string();
         let logits = dir.path().join("logits.json").display().to_string();
         ok(&format!("kernels apply {folder} {first} --dtype f64 --state-out {state} -q"));

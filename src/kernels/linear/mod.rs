@@ -21,6 +21,7 @@ pub mod reference;
 mod rows;
 #[cfg(test)]
 mod tests;
+mod thin;
 
 pub use mid::LinearMid;
 pub use mlp_mid::MlpMid;

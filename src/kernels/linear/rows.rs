@@ -1,6 +1,6 @@
 //! y = act(x·Wᵀ + b), row by row.
 
-use super::{Affine, AffineGrad, act};
+use super::{Affine, AffineGrad, act, thin};
 use crate::kernels::elementwise::Activation;
 use crate::kernels::gemm::{MatMut, MatRef, Packed, Start, tile};
 use crate::kernels::pieces::{Plan, split};
@@ -9,7 +9,7 @@ use crate::kernels::sums;
 
 /// An affine map over the last axis with an activation.
 ///
-/// Shapes: x (rows, inputs) → y (rows, outputs). Forward 2·rows·in·out operations; backward as much for each of dx and dW, and once
+/// Shapes: x (rows, inputs) → y (rows, outputs). A few rows are one pass over the weight; else forward 2·rows·in·out operations; backward as much for each of dx and dW, and once
 /// more when there is an activation, whose argument is computed again.
 #[derive(Clone, Copy, Debug)]
 pub struct Linear<'a, T> {
@@ -38,6 +38,14 @@ impl<T: Real> Linear<'_, T> {
         let plan = self.plan(x, y, 0);
         assert!(residual.is_none_or(|r| r.len() == y.len()), "{OP}: the residual is as long as the result");
         let Affine { inputs: i, outputs: o, .. } = self.affine;
+        if thin::pays(&self.affine, y.len().checked_div(o).unwrap_or(0)) {
+            thin::forward(&self.affine, x, y);
+            act::apply(self.activation, y);
+            if let Some(residual) = residual {
+                sums::add(y, residual);
+            }
+            return;
+        }
         let weight = Packed::new(self.affine.matrix().t());
         plan.write(y, o, |c, y| {
             let first = plan.rows_of(c).start;

@@ -4,7 +4,7 @@ use super::reference::{activate, affine, affine_backward, slope};
 use super::*;
 use crate::kernels::elementwise::Activation;
 use crate::kernels::simd::{available, with_isa};
-use crate::kernels::testing::{bits, cast, numbers};
+use crate::kernels::testing::{bits, cast, close, in_pool, numbers};
 
 const ALL: [Activation; 6] =
     [Activation::Identity, Activation::Gelu, Activation::Silu, Activation::Relu, Activation::Tanh, Activation::Sigmoid];
@@ -324,4 +324,39 @@ fn lengths_that_do_not_fit_are_refused() {
     assert!(!refused(6, 4));
     assert!(refused(6, 3));
     assert!(refused(5, 4));
+}
+
+/// A few rows of a large weight, which are one pass over it: against plain sums, on every instruction set and thread count the same.
+#[test]
+fn a_few_rows_of_a_large_weight() {
+    for (rows, inputs, outputs) in [(1, 70, 67), (1, 4096, 1), (2, 131, 40), (5, 100, 83), (8, 33, 401), (1, 768, 300)] {
+        let (w, b) = (numbers(1, inputs * outputs), numbers(2, outputs));
+        let (x, residual) = (numbers(3, rows * inputs), numbers(4, rows * outputs));
+        let exact: Vec<f64> = (0..rows * outputs)
+            .map(|i| {
+                let (r, o) = (i / outputs, i % outputs);
+                let sum: f64 = (0..inputs).map(|k| w[o * inputs + k] * x[r * inputs + k]).sum();
+                (sum + b[o]).max(0.0) + residual[i]
+            })
+            .collect();
+        fn run<T: Real>([w, b, x, residual]: [&[f64]; 4], inputs: usize, outputs: usize) -> Vec<T> {
+            let (w, b, x, residual) = (cast::<T>(w), cast::<T>(b), cast::<T>(x), cast::<T>(residual));
+            let affine = Affine { weight: &w, bias: Some(&b), inputs, outputs };
+            let mut y = vec![T::from_f64(f64::NAN); residual.len()];
+            Linear { affine, activation: Activation::Relu }.forward(&x, Some(&residual), &mut y);
+            y
+        }
+        let all = [&w[..], &b, &x, &residual];
+        close(&run::<f64>(all, inputs, outputs), &exact, 1e-13, "f64");
+        let single = run::<f32>(all, inputs, outputs);
+        // Sums of at most 4096 terms in sixteen lanes.
+        let wide: Vec<f64> = single.iter().map(|v| f64::from(*v)).collect();
+        close(&wide, &exact, 1e-5, "f32");
+        for isa in available() {
+            assert_eq!(with_isa(isa, || bits(&run::<f32>(all, inputs, outputs))), bits(&single), "{isa:?}");
+        }
+        for threads in [1, 3] {
+            assert_eq!(in_pool(threads, || bits(&run::<f32>(all, inputs, outputs))), bits(&single));
+        }
+    }
 }

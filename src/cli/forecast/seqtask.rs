@@ -9,6 +9,7 @@ use crate::forecast::seqtask::train::{Curriculum, answers, share_right, test_set
 use crate::forecast::seqtask::{Example, Task};
 use crate::forecast::sequence::{Pooling, SequenceConfig, Steps};
 use crate::forecast::state_space::StateSpaceKind;
+use crate::kernels::scan::step_size::Rate;
 use crate::nn::optimizer::OptimizerConfig;
 use crate::nn::schedule::Schedule;
 use crate::nn::ssm::{Mamba1Config, Mamba2Config, Mamba3Config, MixerConfig};
@@ -68,10 +69,10 @@ pub struct SeqtaskArgs {
     #[arg(long)]
     last_only: bool,
     /// Step sizes of the scans start between --dt-min and --dt-max.
-    #[arg(long, value_name = "SIZE", default_value_t = 1e-3)]
+    #[arg(long, value_name = "SIZE", default_value_t = 0.1)]
     dt_min: f64,
     /// See --dt-min.
-    #[arg(long, value_name = "SIZE", default_value_t = 1e-1)]
+    #[arg(long, value_name = "SIZE", default_value_t = 1.0)]
     dt_max: f64,
     /// Width of the stream.
     #[arg(long, value_name = "D", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=8192))]
@@ -88,6 +89,9 @@ pub struct SeqtaskArgs {
     /// mamba3: share of the states that is rotated; 0 leaves the angles out.
     #[arg(long, value_name = "SHARE", default_value = "1", value_parser = ["0", "0.5", "1"])]
     rope_fraction: String,
+    /// mamba3: how decay rates come from their projection; softplus reaches slow decays sooner.
+    #[arg(long, value_enum, default_value = "softplus", value_name = "HOW")]
+    a_activation: RateArg,
     /// Hidden width of a gated perceptron behind each scan; 0: none.
     #[arg(long, value_name = "D", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=65_536))]
     mlp: u32,
@@ -117,6 +121,14 @@ enum Kind {
     ModarithBrackets,
     /// nested MIN, MAX, MED and SM
     Listops,
+}
+
+/// See [`SeqtaskArgs::a_activation`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum RateArg {
+    /// 1 + x, and 1/(1 - x) below 0
+    HeavyTail,
+    Softplus,
 }
 
 /// See [`SeqtaskArgs::method`].
@@ -163,6 +175,10 @@ impl SeqtaskArgs {
                 steps,
                 states,
                 head_width,
+                rate: match self.a_activation {
+                    RateArg::HeavyTail => Rate::HeavyTail,
+                    RateArg::Softplus => Rate::Softplus,
+                },
                 rope_fraction: self.rope_fraction.parse().unwrap_or(1.0),
                 ..Mamba3Config::new(width)
             }),

@@ -266,7 +266,7 @@ pub fn run(args: ApplyArgs, mut session: Session) -> Outcome {
         Mode::Step => 1,
     };
     rows.head()?;
-    let mut run = Run { model: &model, params: &params, state, before: None, count: 0, total: 0.0, scored: 0 };
+    let mut run = Run { model: &model, params: &params, state, before: None, count: 0, total: 0.0, scored: 0, spent: 0.0 };
     let mut kept: Vec<f64> = Vec::new();
     loop {
         if session.observer().cancelled() {
@@ -305,7 +305,14 @@ pub fn run(args: ApplyArgs, mut session: Session) -> Outcome {
         write_json(&mut std::io::stdout().lock(), &object)?;
     }
     let shown = |v: Option<f64>| v.map_or("undefined".to_string(), |v| format!("{v:.6}"));
-    session.say(format!("{} tokens: mean loss {} nats, perplexity {}", run.count, shown(nll), shown(ppl)));
+    session.say(format!(
+        "{} tokens: mean loss {} nats, perplexity {}; the model took {:.3} s, {:.1} tokens/s",
+        run.count,
+        shown(nll),
+        shown(ppl),
+        run.spent,
+        run.count as f64 / run.spent.max(f64::MIN_POSITIVE)
+    ));
     let row = MetricRow {
         keys: vec![("model".into(), args.model.display().to_string())],
         metrics: vec![("tokens".into(), Some(run.count as f64)), ("nll".into(), nll), ("ppl".into(), ppl)],
@@ -323,6 +330,8 @@ struct Run<'a> {
     count: usize,
     total: f64,
     scored: usize,
+    /// Seconds in the model, without reading and writing.
+    spent: f64,
 }
 
 impl Run<'_> {
@@ -330,8 +339,10 @@ impl Run<'_> {
     fn advance(&mut self, tokens: &[u32], mask: bool, rows: &mut Rows) -> Outcome<Vec<f64>> {
         let pass = Pass::inference(self.params);
         let failed = |e: candle_core::Error| Failure::Run(anyhow::anyhow!(e.to_string()));
+        let started = std::time::Instant::now();
         let (hidden, next) = self.model.hidden(&pass, tokens, 1, self.state.as_ref()).map_err(failed)?;
         let logits = self.model.logits(&pass, &hidden).map_err(failed)?;
+        self.spent += started.elapsed().as_secs_f64();
         let logits = logits.tensor().flatten_all().and_then(|t| t.to_dtype(DType::F64)?.to_vec1::<f64>()).map_err(failed)?;
         if let Some(place) = logits.iter().position(|v| !v.is_finite()) {
             let at = self.count + place / self.model.config().padded_vocabulary;

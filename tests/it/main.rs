@@ -8,4 +8,5 @@ mod forecast_predict;
 mod forecast_train;
 mod frame;
 mod kernels;
+mod sequences;
 mod support;

@@ -7,7 +7,7 @@ SEEDS ?= 1,2,3
 JOBS ?= 2
 TABLE ?= timemixer
 
-.PHONY: help build demo test lint fmt bench peers peers-training peers-scans results-forecast cuda-check metal-check clean
+.PHONY: help build demo test lint fmt bench peers peers-training peers-scans peers-models results-forecast cuda-check metal-check clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -41,6 +41,9 @@ peers-training: build ## us and PyTorch on the same training steps: losses first
 
 peers-scans: build ## the scans of shoal kernels and the same in PyTorch: answers first, then times
 	@CARGO="$(CARGO)" sh scripts/peers_scans.sh
+
+peers-models: build ## prefill and decode of 130M-shape language models, beside candle's own
+	@CARGO="$(CARGO)" OUT="$(OUT)" sh scripts/peers_models.sh
 
 results-forecast: build ## train TABLE=timemixer or karma on ETTh1 and ETTh2 for all horizons and seeds, and rewrite its table in docs/results.md
 	@CARGO="$(CARGO)" ETT="$(ETT)" TABLE="$(TABLE)" SEEDS="$(SEEDS)" JOBS="$(JOBS)" sh scripts/results_forecast.sh

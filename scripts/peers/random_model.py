@@ -71,7 +71,7 @@ def main():
             for _, values in tensors.values():
                 values.tofile(file)
         config = {"d_model": WIDTH, "n_layer": LAYERS, "vocab_size": VOCABULARY, "pad_vocab_size_multiple": 8}
-        config["ssm_cfg"] = {"layer": "Mamba2"} if kind == 2 else {}
+        config["ssm_cfg"] = {"layer": "Mamba2", "d_state": 128, "headdim": 64, "ngroups": 1, "expand": 2} if kind == 2 else {}
         (folder / "config.json").write_text(json.dumps(config))
     for name, count in (("prompt.txt", 512), ("short.txt", 64)):
         (root / name).write_text(" ".join(str(rng.randrange(VOCABULARY)) for _ in range(count)) + "\n")

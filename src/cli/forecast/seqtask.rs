@@ -51,7 +51,7 @@ pub struct SeqtaskArgs {
     #[arg(short, long, visible_alias = "model", value_enum, value_name = "MODEL", default_value = "mamba3")]
     method: Network,
     /// Longest training sequence of each stage.
-    #[arg(long, value_name = "TOKENS", value_delimiter = ',', default_value = "40,80,120,160")]
+    #[arg(long, value_name = "TOKENS", value_delimiter = ',', default_value = "10,20,40,80,160,200,200")]
     stages: Vec<u32>,
     /// Steps of a stage.
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
@@ -60,7 +60,7 @@ pub struct SeqtaskArgs {
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     batch_size: u32,
     /// Highest learning rate; it rises over the first tenth of the steps and falls to almost nothing.
-    #[arg(long, value_name = "RATE", default_value_t = 3e-3)]
+    #[arg(long, value_name = "RATE", default_value_t = 5e-3)]
     lr: f64,
     /// Largest L2 norm of the gradient.
     #[arg(long, value_name = "NORM", default_value_t = 1.0)]
@@ -81,7 +81,7 @@ pub struct SeqtaskArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     layers: u32,
     /// States of a channel of the scans.
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=4096))]
     d_state: u32,
     /// mamba2, mamba3: channels of a head.
     #[arg(long, value_name = "CHANNELS", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=4096))]

@@ -6,9 +6,9 @@ use super::ets::{self, EtsConfig, FormPattern};
 use super::linear::LinearKind;
 use super::model::{FitError, Fitted};
 use super::neural::options::NetworkKind;
-use super::state_space::StateSpaceKind;
 use super::theta::{self, ThetaVariant};
 use super::{adida, naive};
+use crate::nn::ssm::BlockKind;
 use std::fmt;
 use std::str::FromStr;
 
@@ -93,11 +93,11 @@ fn plain() -> Vec<(&'static str, ModelSpec)> {
         ("timemixer", M::Network(NetworkKind::TimeMixer)),
         ("patchtst", M::Network(NetworkKind::PatchTst)),
         ("karma", M::Network(NetworkKind::Karma)),
-        ("s4", M::Network(NetworkKind::StateSpace(StateSpaceKind::S4))),
-        ("s4d", M::Network(NetworkKind::StateSpace(StateSpaceKind::S4d))),
-        ("mamba", M::Network(NetworkKind::StateSpace(StateSpaceKind::Mamba))),
-        ("mamba2", M::Network(NetworkKind::StateSpace(StateSpaceKind::Mamba2))),
-        ("mamba3", M::Network(NetworkKind::StateSpace(StateSpaceKind::Mamba3))),
+        ("s4", M::Network(NetworkKind::StateSpace(BlockKind::S4))),
+        ("s4d", M::Network(NetworkKind::StateSpace(BlockKind::S4d))),
+        ("mamba", M::Network(NetworkKind::StateSpace(BlockKind::Mamba))),
+        ("mamba2", M::Network(NetworkKind::StateSpace(BlockKind::Mamba2))),
+        ("mamba3", M::Network(NetworkKind::StateSpace(BlockKind::Mamba3))),
     ]
 }
 

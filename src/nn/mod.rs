@@ -13,6 +13,8 @@ pub mod schedule;
 pub mod ssm;
 pub mod storage;
 pub mod tape;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod train;
 
 pub use builder::Builder;

@@ -302,6 +302,14 @@ fn language_models_run_whole_in_chunks_and_step_by_step() {
     let bad = write(&dir, "bad.txt", "1 2\n3 99\n");
     let (code, out, err) = run(&format!("kernels apply {folder} {bad}"));
     assert!(code == 2 && err.contains("line 2") && err.contains("99"), "{out} {err}");
+    for (more, why) in [
+        ("--mode step --chunk 4", "--chunk belongs to --mode chunk"),
+        ("--hf-norm", "--hf-norm belongs to Mamba-2"),
+        ("--a-activation softplus", "--a-activation belongs to Mamba-3"),
+    ] {
+        let (code, _, err) = run(&format!("kernels apply {folder} {bad} {more}"));
+        assert!(code == 2 && err.contains(why), "{more}: {err}");
+    }
     let (code, _, err) = run(&format!("kernels apply {} {bad}", dir.path().display()));
     assert!(code == 2 && err.contains("config.json"), "{err}");
 }

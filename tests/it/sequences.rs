@@ -31,6 +31,16 @@ fn sequences_are_generated_and_read_back_with_their_labels() {
     assert!(code == 2 && err.contains("\"x\""), "{err}");
     let (code, _, err) = run("forecast seqtask --kind parity --ops +");
     assert!(code == 2 && err.contains("--ops"), "{err}");
+    for (more, why) in [
+        ("-m mamba --rope-fraction 0", "--rope-fraction means nothing for mamba"),
+        ("-m mamba2 --a-activation softplus", "--a-activation means nothing for mamba2"),
+        ("--generate 3 --steps 5", "--steps"),
+        ("--max-len 5", "--generate"),
+        (&format!("--test {} --test-count 5", testdata("seqtasks/parity_L40.csv")), "--test-len"),
+    ] {
+        let (code, _, err) = run(&format!("forecast seqtask --kind parity {more}"));
+        assert!(code == 2 && err.contains(why), "{more}: {err}");
+    }
     let (code, _, err) = run("forecast seqtask --kind parity --stages 2");
     assert!(code == 2 && err.contains("--min-len"), "{err}");
     let given = testdata("seqtasks/parity_L40.csv");
@@ -57,7 +67,8 @@ fn classes_of_series_are_learnt_and_told_with_probabilities() {
     let (train, test) = (write(&dir, "train.csv", waves(40, 0)), write(&dir, "test.csv", waves(30, 3)));
     let line = format!("forecast classify --train {train} --test {test} --epochs 30 --d-model 16 -q");
     for method in ["s4d", "s4 --init fout", "mamba", "mamba2", "mamba3", "s4d --bidirectional --disc bilinear --init s4d-inv"] {
-        let out = ok(&format!("{line} -m {method} --d-state 8 --head-width 8"));
+        let heads = if ["mamba2", "mamba3"].contains(&method) { "--head-width 8" } else { "" };
+        let out = ok(&format!("{line} -m {method} --d-state 8 {heads}"));
         let table = rows(&out);
         let right = table.iter().filter(|r| r["label"] == r["pred"]).count();
         assert!(right >= 28, "{method}: {right} of 30");
@@ -75,6 +86,18 @@ fn classes_of_series_are_learnt_and_told_with_probabilities() {
     assert!(code == 2 && err.contains("\"slower\""), "{err}");
     let (code, _, err) = run(&format!("{line} -m mamba --init s4d-lin"));
     assert!(code == 2 && err.contains("--init"), "{err}");
+    for (more, why) in [
+        ("-m mamba --head-width 8", "--head-width means nothing for mamba"),
+        ("-m s4 --disc zoh", "--disc means nothing for s4"),
+        ("-m s4d --init legs", "--init legs belongs to the other kind"),
+        ("-m s4d --d-state 7", "7 is odd"),
+        ("--dt-min 1 --dt-max 0.5", "the smaller first"),
+        ("--time-col t0", "--time-col belongs to tables with a row for each step"),
+        ("--dropout 1", "below 1"),
+    ] {
+        let (code, _, err) = run(&format!("{line} {more}"));
+        assert!(code == 2 && err.contains(why), "{more}: {err}");
+    }
     let one = write(&dir, "one.csv", "label,a,b\nx,1,2\nx,2,3\n");
     let (code, _, err) = run(&format!("forecast classify --train {one} --test {one} -q"));
     assert!(code == 2 && err.contains("nothing to tell apart"), "{err}");

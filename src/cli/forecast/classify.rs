@@ -1,6 +1,6 @@
 //! `shoal forecast classify`.
 
-use super::network::train_failure;
+use super::network::{not_negative, positive, share, train_failure};
 use crate::cli::args::{CheckArgs, HeaderArg, OutputArgs};
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::report;
@@ -9,7 +9,7 @@ use crate::forecast::classify::{ClassifyTask, measures, train_classifier};
 use crate::forecast::sequence::{Pooling, SequenceConfig, Steps};
 use crate::nn::optimizer::OptimizerConfig;
 use crate::nn::schedule::Schedule;
-use crate::nn::ssm::{Mamba1Config, Mamba2Config, Mamba3Config, MixerConfig, S4Config, StateInit};
+use crate::nn::ssm::{BlockKind, BlockSizes, MixerConfig, StateInit};
 use crate::nn::train::TrainConfig;
 use crate::run::check::MetricRow;
 use crate::table::labelled::{Form, LabelledOptions, LabelledSet, read_labelled};
@@ -55,7 +55,7 @@ pub struct ClassifyArgs {
     header: HeaderArg,
     /// The network.
     #[arg(short, long, visible_alias = "model", value_enum, value_name = "MODEL", default_value = "s4d")]
-    method: Network,
+    method: BlockKind,
     /// Passes over the training series.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     epochs: u32,
@@ -63,19 +63,19 @@ pub struct ClassifyArgs {
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     batch_size: u32,
     /// Highest learning rate; it rises over the first tenth of the steps and falls to almost nothing.
-    #[arg(long, value_name = "RATE", default_value_t = 4e-3)]
+    #[arg(long, value_name = "RATE", default_value_t = 4e-3, value_parser = positive)]
     lr: f64,
     /// Highest learning rate of the scans' own parameters.
-    #[arg(long, value_name = "RATE", default_value_t = 1e-3)]
+    #[arg(long, value_name = "RATE", default_value_t = 1e-3, value_parser = positive)]
     lr_ssm: f64,
     /// Weight decay (AdamW); the scans' own parameters have none.
-    #[arg(long, value_name = "X", default_value_t = 0.01)]
+    #[arg(long, value_name = "X", default_value_t = 0.01, value_parser = not_negative)]
     weight_decay: f64,
     /// Share of each class kept aside to pick the best epoch; 0: the last epoch stands.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     validation: f64,
     /// Share of a label that is spread over all classes.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     label_smoothing: f64,
     /// Width of the stream.
     #[arg(long, value_name = "D", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=8192))]
@@ -86,24 +86,24 @@ pub struct ClassifyArgs {
     /// States of a channel of the scans [default: 64; mamba 16]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     d_state: Option<u32>,
-    /// mamba2, mamba3: channels of a head.
-    #[arg(long, value_name = "CHANNELS", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=4096))]
-    head_width: u32,
+    /// mamba2, mamba3: channels of a head [default: 16]
+    #[arg(long, value_name = "CHANNELS", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    head_width: Option<u32>,
     /// Share of a block's output dropped while training.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.1)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.1, value_parser = share)]
     dropout: f64,
     /// s4, s4d: where the states start [default: legs; s4d s4d-lin]
     #[arg(long, value_enum, value_name = "START")]
-    init: Option<InitArg>,
-    /// s4, s4d: step sizes start between --dt-min and --dt-max.
-    #[arg(long, value_name = "SIZE", default_value_t = 1e-3)]
+    init: Option<StateInit>,
+    /// Step sizes of the scans start between --dt-min and --dt-max.
+    #[arg(long, value_name = "SIZE", default_value_t = 1e-3, value_parser = positive)]
     dt_min: f64,
     /// See --dt-min.
-    #[arg(long, value_name = "SIZE", default_value_t = 1e-1)]
+    #[arg(long, value_name = "SIZE", default_value_t = 1e-1, value_parser = positive)]
     dt_max: f64,
-    /// s4d: how the input is taken between steps.
-    #[arg(long, value_enum, default_value = "zoh", value_name = "RULE")]
-    disc: DiscArg,
+    /// s4d: how the input is taken between steps [default: zoh]
+    #[arg(long, value_enum, value_name = "RULE")]
+    disc: Option<DiscArg>,
     /// s4, s4d: scans in both directions.
     #[arg(long)]
     bidirectional: bool,
@@ -123,16 +123,6 @@ enum LayoutArg {
     Long,
 }
 
-/// See [`ClassifyArgs::method`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Network {
-    S4,
-    S4d,
-    Mamba,
-    Mamba2,
-    Mamba3,
-}
-
 /// See [`ClassifyArgs::disc`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum DiscArg {
@@ -140,80 +130,47 @@ enum DiscArg {
     Bilinear,
 }
 
-/// See [`ClassifyArgs::init`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum InitArg {
-    Legs,
-    Legt,
-    Fout,
-    S4dLin,
-    S4dInv,
-    S4dLegs,
-    S4dQuad,
-    S4dReal,
-}
-
-impl InitArg {
-    fn state(self) -> StateInit {
-        match self {
-            Self::Legs => StateInit::Legs,
-            Self::Legt => StateInit::Legt,
-            Self::Fout => StateInit::Fout,
-            Self::S4dLin => StateInit::S4dLin,
-            Self::S4dInv => StateInit::S4dInv,
-            Self::S4dLegs => StateInit::S4dLegs,
-            Self::S4dQuad => StateInit::S4dQuad,
-            Self::S4dReal => StateInit::S4dReal,
-        }
-    }
-}
-
 impl ClassifyArgs {
     fn mixer(&self, longest: usize) -> Outcome<MixerConfig> {
-        let width = self.d_model as usize;
-        let states = self.d_state.map_or(if self.method == Network::Mamba { 16 } else { 64 }, |n| n as usize);
-        let head_width = self.head_width as usize;
-        let systems = matches!(self.method, Network::S4 | Network::S4d);
-        let heads = matches!(self.method, Network::Mamba2 | Network::Mamba3);
-        if heads && !(2 * width).is_multiple_of(head_width) {
-            return Err(Failure::usage(format!("{} channels do not make heads of {head_width}: set --head-width", 2 * width)));
-        }
-        if (systems || self.method == Network::Mamba3) && !states.is_multiple_of(2) {
-            return Err(Failure::usage(format!("--d-state {states}: states come in pairs, expected an even number")));
-        }
-        if !systems && (self.init.is_some() || self.bidirectional || self.disc != DiscArg::Zoh) {
-            return Err(Failure::usage("--init, --disc and --bidirectional belong to s4 and s4d: leave them out"));
-        }
-        if self.dt_min <= 0.0 || self.dt_min > self.dt_max || !self.dt_max.is_finite() {
-            return Err(Failure::usage("--dt-min and --dt-max must be numbers above 0, the smaller first"));
-        }
-        let steps = [self.dt_min, self.dt_max];
-        Ok(match self.method {
-            Network::S4 | Network::S4d => {
-                let diagonal = self.method == Network::S4d;
-                let plain = if diagonal { StateInit::S4dLin } else { StateInit::Legs };
-                let init = self.init.map_or(plain, InitArg::state);
-                if init.is_diagonal() != diagonal {
-                    let (name, kind) = (init.name(), if diagonal { "s4d-..." } else { "legs, legt or fout" });
-                    return Err(Failure::usage(format!("--init {name} does not belong to this model: choose {kind}")));
-                }
-                if !diagonal && self.disc != DiscArg::Zoh {
-                    return Err(Failure::usage("--disc belongs to s4d: s4 is always bilinear"));
-                }
-                MixerConfig::S4(S4Config {
-                    states,
-                    init,
-                    dt: steps,
-                    hold: self.disc == DiscArg::Zoh,
-                    bidirectional: self.bidirectional,
-                    longest,
-                    ..S4Config::new(width)
-                })
+        let (kind, name) = (self.method, self.method.name());
+        let diagonal = kind == BlockKind::S4d;
+        for (option, given, used) in [
+            ("--head-width", self.head_width.is_some(), kind.has_heads()),
+            ("--init", self.init.is_some(), kind.is_fixed()),
+            ("--bidirectional", self.bidirectional, kind.is_fixed()),
+            ("--disc", self.disc.is_some(), diagonal),
+        ] {
+            if given && !used {
+                return Err(Failure::usage(format!("{option} means nothing for {name}: leave it out")));
             }
-            Network::Mamba => MixerConfig::Mamba1(Mamba1Config { steps, states, ..Mamba1Config::new(width) }),
-            Network::Mamba2 => MixerConfig::Mamba2(Mamba2Config { steps, states, head_width, ..Mamba2Config::new(width) }),
-            Network::Mamba3 => MixerConfig::Mamba3(Mamba3Config { steps, states, head_width, ..Mamba3Config::new(width) }),
-        })
+        }
+        let states = self.d_state.map_or(if kind == BlockKind::Mamba { 16 } else { 64 }, |n| n as usize);
+        let plain = BlockSizes::new(self.d_model as usize, states, longest);
+        let sizes = BlockSizes {
+            head_width: self.head_width.map_or(plain.head_width, |n| n as usize),
+            steps: [self.dt_min, self.dt_max],
+            init: self.init,
+            hold: self.disc != Some(DiscArg::Bilinear),
+            bidirectional: self.bidirectional,
+            ..plain
+        };
+        kind.block(&sizes).map_err(Failure::usage)
+    }
+
+    /// Options about tables that the files as they are have no use for.
+    fn check_layout(&self) -> Outcome {
+        let archive = [&self.train, &self.test].iter().any(|f| f.ends_with(".ts"));
+        let of_tables = self.id_col.is_some() || !self.na.is_empty() || self.layout != LayoutArg::Auto;
+        if archive && (of_tables || self.time_col.is_some() || self.header != HeaderArg::Auto) {
+            return Err(Failure::usage(
+                "--layout, --id-col, --time-col, --na and --header are about tables, not .ts files: leave them out",
+            ));
+        }
+        let long = self.layout == LayoutArg::Long || (self.layout == LayoutArg::Auto && self.id_col.is_some());
+        if self.time_col.is_some() && !long {
+            return Err(Failure::usage("--time-col belongs to tables with a row for each step: add --id-col"));
+        }
+        Ok(())
     }
 }
 
@@ -238,21 +195,7 @@ pub fn run(args: ClassifyArgs, mut session: Session) -> Outcome {
     if args.output.plot.is_some() {
         return Err(Failure::usage("forecast classify draws no picture: leave --plot out"));
     }
-    for (name, share) in
-        [("--validation", args.validation), ("--label-smoothing", args.label_smoothing), ("--dropout", args.dropout)]
-    {
-        if !(0.0..1.0).contains(&share) {
-            return Err(Failure::usage(format!("{name} {share}: expected a share of at least 0 and below 1")));
-        }
-    }
-    for (name, rate) in [("--lr", args.lr), ("--lr-ssm", args.lr_ssm)] {
-        if rate <= 0.0 || !rate.is_finite() {
-            return Err(Failure::usage(format!("{name} {rate}: expected a number above 0")));
-        }
-    }
-    if args.weight_decay < 0.0 || !args.weight_decay.is_finite() {
-        return Err(Failure::usage(format!("--weight-decay {}: expected a number of at least 0", args.weight_decay)));
-    }
+    args.check_layout()?;
     let metrics: Vec<String> = ["accuracy", "macro_f1", "nll", "n_test", "params"].map(String::from).to_vec();
     report::validate_claims(&args.check, &metrics, &[])?;
     let output = session.open_outputs(&args.output)?;
@@ -331,7 +274,7 @@ pub fn run(args: ClassifyArgs, mut session: Session) -> Outcome {
         table = table.with(format!("p_{class}"), Values::Number(probabilities.iter().map(|p| p[c]).collect()));
     }
     let row = MetricRow {
-        keys: vec![("model".into(), format!("{:?}", args.method).to_lowercase())],
+        keys: vec![("model".into(), args.method.name().to_string())],
         metrics: vec![
             ("accuracy".into(), Some(found.accuracy)),
             ("macro_f1".into(), Some(found.macro_f1)),

@@ -6,7 +6,9 @@ use crate::forecast::neural::options::{DecompositionKind, LossKind, NetworkKind,
 use crate::forecast::spec::ModelSpec;
 use crate::forecast::time_features::{Sampling, time_features};
 use crate::forecast::timemixer::{MarkOrder, Pooling};
+use crate::kernels::scan::step_size::Rate;
 use crate::kernels::wavelet::Wavelet;
+use crate::nn::ssm::{BlockKind, StateInit};
 use crate::nn::train::TrainError;
 use crate::table::{Freq, Panel};
 use clap::builder::PossibleValue;
@@ -204,21 +206,43 @@ choices! { Pooling {
     Conv = "conv": "a trained circular convolution of width 3";
 } }
 
-fn positive(s: &str) -> Result<f64, String> {
+choices! { BlockKind {
+    S4 = "s4": "fixed in time, diagonal plus low rank";
+    S4d = "s4d": "fixed in time, diagonal";
+    Mamba = "mamba": "decays and couplings chosen by the input";
+    Mamba2 = "mamba2": "one decay for each head";
+    Mamba3 = "mamba3": "and a rotation";
+} }
+choices! { StateInit {
+    Legs = "legs": "s4: Legendre polynomials of a decaying past";
+    Legt = "legt": "s4: Legendre polynomials of a window";
+    Fout = "fout": "s4: Fourier series of a window";
+    S4dLin = "s4d-lin";
+    S4dInv = "s4d-inv";
+    S4dLegs = "s4d-legs";
+    S4dQuad = "s4d-quad";
+    S4dReal = "s4d-real";
+} }
+choices! { Rate {
+    HeavyTail = "heavy-tail": "1 + x, and 1/(1 - x) below 0: state-spaces since June 2026";
+    Softplus = "softplus": "before, and in flash-linear-attention";
+} }
+
+pub(super) fn positive(s: &str) -> Result<f64, String> {
     match s.parse::<f64>() {
         Ok(v) if v > 0.0 && v.is_finite() => Ok(v),
         _ => Err("expected a number above 0".into()),
     }
 }
 
-fn not_negative(s: &str) -> Result<f64, String> {
+pub(super) fn not_negative(s: &str) -> Result<f64, String> {
     match s.parse::<f64>() {
         Ok(v) if v >= 0.0 && v.is_finite() => Ok(v),
         _ => Err("expected a number of at least 0".into()),
     }
 }
 
-fn share(s: &str) -> Result<f64, String> {
+pub(super) fn share(s: &str) -> Result<f64, String> {
     match s.parse::<f64>() {
         Ok(v) if (0.0..1.0).contains(&v) => Ok(v),
         _ => Err("expected a share of at least 0 and below 1".into()),

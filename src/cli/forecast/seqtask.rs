@@ -1,6 +1,6 @@
 //! `shoal forecast seqtask`.
 
-use super::network::train_failure;
+use super::network::{positive, train_failure};
 use crate::cli::args::{CheckArgs, OutputArgs};
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::report;
@@ -8,11 +8,10 @@ use crate::cli::session::Session;
 use crate::forecast::seqtask::train::{Curriculum, answers, share_right, test_set, train_task};
 use crate::forecast::seqtask::{Example, Task};
 use crate::forecast::sequence::{Pooling, SequenceConfig, Steps};
-use crate::forecast::state_space::StateSpaceKind;
 use crate::kernels::scan::step_size::Rate;
 use crate::nn::optimizer::OptimizerConfig;
 use crate::nn::schedule::Schedule;
-use crate::nn::ssm::{Mamba1Config, Mamba2Config, Mamba3Config, MixerConfig};
+use crate::nn::ssm::{BlockKind, BlockSizes};
 use crate::nn::train::TrainConfig;
 use crate::run::check::MetricRow;
 use crate::table::{BadInput, Table, Values};
@@ -39,17 +38,17 @@ pub struct SeqtaskArgs {
     #[arg(long, value_name = "OPERATORS", default_value = "+-*", allow_hyphen_values = true)]
     ops: String,
     /// Write so many sequences with their labels and train nothing.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000_000), conflicts_with_all = OF_TRAINING)]
     generate: Option<u32>,
     /// Shortest sequence.
     #[arg(long, value_name = "TOKENS", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     min_len: u32,
     /// --generate: longest sequence [default: 40]
-    #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..=1_000_000), requires = "generate")]
     max_len: Option<u32>,
     /// The network.
     #[arg(short, long, visible_alias = "model", value_enum, value_name = "MODEL", default_value = "mamba3")]
-    method: Network,
+    method: BlockKind,
     /// Longest training sequence of each stage.
     #[arg(long, value_name = "TOKENS", value_delimiter = ',', default_value = "10,20,40,80,160,200,200")]
     stages: Vec<u32>,
@@ -60,19 +59,19 @@ pub struct SeqtaskArgs {
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     batch_size: u32,
     /// Highest learning rate; it rises over the first tenth of the steps and falls to almost nothing.
-    #[arg(long, value_name = "RATE", default_value_t = 5e-3)]
+    #[arg(long, value_name = "RATE", default_value_t = 5e-3, value_parser = positive)]
     lr: f64,
     /// Largest L2 norm of the gradient.
-    #[arg(long, value_name = "NORM", default_value_t = 1.0)]
+    #[arg(long, value_name = "NORM", default_value_t = 1.0, value_parser = positive)]
     clip: f64,
     /// Train on the label at the end of a sequence alone, not on those of all its parts.
     #[arg(long)]
     last_only: bool,
     /// Step sizes of the scans start between --dt-min and --dt-max.
-    #[arg(long, value_name = "SIZE", default_value_t = 0.1)]
+    #[arg(long, value_name = "SIZE", default_value_t = 0.1, value_parser = positive)]
     dt_min: f64,
     /// See --dt-min.
-    #[arg(long, value_name = "SIZE", default_value_t = 1.0)]
+    #[arg(long, value_name = "SIZE", default_value_t = 1.0, value_parser = positive)]
     dt_max: f64,
     /// Width of the stream.
     #[arg(long, value_name = "D", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=8192))]
@@ -83,15 +82,15 @@ pub struct SeqtaskArgs {
     /// States of a channel of the scans.
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=4096))]
     d_state: u32,
-    /// mamba2, mamba3: channels of a head.
-    #[arg(long, value_name = "CHANNELS", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=4096))]
-    head_width: u32,
-    /// mamba3: share of the states that is rotated; 0 leaves the angles out.
-    #[arg(long, value_name = "SHARE", default_value = "1", value_parser = ["0", "0.5", "1"])]
-    rope_fraction: String,
-    /// mamba3: how decay rates come from their projection; softplus reaches slow decays sooner.
-    #[arg(long, value_enum, default_value = "softplus", value_name = "HOW")]
-    a_activation: RateArg,
+    /// mamba2, mamba3: channels of a head [default: 16]
+    #[arg(long, value_name = "CHANNELS", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    head_width: Option<u32>,
+    /// mamba3: share of the states that is rotated; 0 leaves the angles out [default: 1]
+    #[arg(long, value_name = "SHARE", value_parser = ["0", "0.5", "1"])]
+    rope_fraction: Option<String>,
+    /// mamba3: how decay rates come from their projection; softplus reaches slow decays sooner [default: softplus]
+    #[arg(long, value_enum, value_name = "HOW")]
+    a_activation: Option<Rate>,
     /// Hidden width of a gated perceptron behind each scan; 0: none.
     #[arg(long, value_name = "D", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=65_536))]
     mlp: u32,
@@ -101,9 +100,9 @@ pub struct SeqtaskArgs {
     /// Lengths of drawn test sequences [default: 40,256 without --test]
     #[arg(long, value_name = "TOKENS", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     test_len: Vec<u32>,
-    /// Drawn test sequences of each length.
-    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    test_count: u32,
+    /// Drawn test sequences of each length [default: 500]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    test_count: Option<u32>,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -121,22 +120,6 @@ enum Kind {
     ModarithBrackets,
     /// nested MIN, MAX, MED and SM
     Listops,
-}
-
-/// See [`SeqtaskArgs::a_activation`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum RateArg {
-    /// 1 + x, and 1/(1 - x) below 0
-    HeavyTail,
-    Softplus,
-}
-
-/// See [`SeqtaskArgs::method`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Network {
-    Mamba,
-    Mamba2,
-    Mamba3,
 }
 
 impl SeqtaskArgs {
@@ -157,44 +140,63 @@ impl SeqtaskArgs {
         })
     }
 
-    fn network(&self, task: &Task) -> Outcome<SequenceConfig> {
-        let (width, states, head_width) = (self.d_model as usize, self.d_state as usize, self.head_width as usize);
-        let channels = 2 * width;
-        let heads = self.method != Network::Mamba;
-        if heads && !channels.is_multiple_of(head_width) {
-            return Err(Failure::usage(format!("{channels} channels do not make heads of {head_width}: set --head-width")));
+    /// `longest`: of the sequences there will be.
+    fn network(&self, task: &Task, longest: usize) -> Outcome<SequenceConfig> {
+        let width = self.d_model as usize;
+        let third = self.method == BlockKind::Mamba3;
+        for (option, given, used) in [
+            ("--head-width", self.head_width.is_some(), self.method.has_heads()),
+            ("--rope-fraction", self.rope_fraction.is_some(), third),
+            ("--a-activation", self.a_activation.is_some(), third),
+        ] {
+            if given && !used {
+                return Err(Failure::usage(format!("{option} means nothing for {}: leave it out", self.method.name())));
+            }
         }
-        if self.method == Network::Mamba3 && !states.is_multiple_of(2) {
-            return Err(Failure::usage(format!("--d-state {states}: mamba3 turns states in pairs, expected an even number")));
-        }
-        let steps = [self.dt_min, self.dt_max];
-        let mixer = match self.method {
-            Network::Mamba => MixerConfig::Mamba1(Mamba1Config { steps, states, ..Mamba1Config::new(width) }),
-            Network::Mamba2 => MixerConfig::Mamba2(Mamba2Config { steps, states, head_width, ..Mamba2Config::new(width) }),
-            Network::Mamba3 => MixerConfig::Mamba3(Mamba3Config {
-                steps,
-                states,
-                head_width,
-                rate: match self.a_activation {
-                    RateArg::HeavyTail => Rate::HeavyTail,
-                    RateArg::Softplus => Rate::Softplus,
-                },
-                rope_fraction: self.rope_fraction.parse().unwrap_or(1.0),
-                ..Mamba3Config::new(width)
-            }),
+        let plain = BlockSizes::new(width, self.d_state as usize, longest);
+        let sizes = BlockSizes {
+            head_width: self.head_width.map_or(plain.head_width, |n| n as usize),
+            steps: [self.dt_min, self.dt_max],
+            rate: self.a_activation.unwrap_or(Rate::Softplus),
+            rope_fraction: self.rope_fraction.as_ref().and_then(|f| f.parse().ok()).unwrap_or(1.0),
+            ..plain
         };
         Ok(SequenceConfig {
             steps: Steps::Tokens(task.words().len()),
             classes: task.classes(),
             width,
             layers: self.layers as usize,
-            mixer,
+            mixer: self.method.block(&sizes).map_err(Failure::usage)?,
             mlp: self.mlp as usize,
             dropout: 0.0,
             pooling: Pooling::Last,
         })
     }
 }
+
+/// Options that belong to training and testing, not to drawing sequences.
+const OF_TRAINING: [&str; 20] = [
+    "method",
+    "stages",
+    "steps",
+    "batch_size",
+    "lr",
+    "clip",
+    "last_only",
+    "dt_min",
+    "dt_max",
+    "d_model",
+    "layers",
+    "d_state",
+    "head_width",
+    "rope_fraction",
+    "a_activation",
+    "mlp",
+    "test",
+    "test_len",
+    "test_count",
+    "check",
+];
 
 /// Trains and tests, or generates.
 pub fn run(args: SeqtaskArgs, mut session: Session) -> Outcome {
@@ -205,32 +207,27 @@ pub fn run(args: SeqtaskArgs, mut session: Session) -> Outcome {
     if let Some(count) = args.generate {
         return generate(&args, &task, count as usize, session);
     }
-    if args.max_len.is_some() {
-        return Err(Failure::usage("--max-len belongs to --generate; training lengths are --stages"));
-    }
     if let Some(stage) = args.stages.iter().find(|s| **s < args.min_len) {
         return Err(Failure::usage(format!("--stages {stage} is shorter than --min-len {}", args.min_len)));
     }
-    let positive = |v: f64| v > 0.0 && v.is_finite();
-    if !positive(args.lr) || !positive(args.clip) {
-        return Err(Failure::usage("--lr and --clip must be numbers above 0"));
-    }
-    if !positive(args.dt_min) || !positive(args.dt_max) || args.dt_min > args.dt_max {
-        return Err(Failure::usage("--dt-min and --dt-max must be numbers above 0, the smaller first"));
-    }
     let metrics: Vec<String> = ["n", "accuracy", "scaled_accuracy"].map(String::from).to_vec();
     report::validate_claims(&args.check, &metrics, &[])?;
-    let network = args.network(&task)?;
     let mut tests: Vec<(String, Vec<Example>)> = Vec::new();
     for path in &args.test {
         tests.push((path.clone(), read_examples(&mut session, path, &task)?));
     }
     let lengths = if args.test_len.is_empty() && tests.is_empty() { vec![40, 256] } else { args.test_len.clone() };
+    if lengths.is_empty() && args.test_count.is_some() {
+        return Err(Failure::usage("--test-count is about drawn test sequences: add --test-len"));
+    }
+    let longest_test = tests.iter().flat_map(|(_, t)| t).map(|e| e.text.len()).max().unwrap_or(0);
+    let longest = args.stages.iter().chain(&lengths).map(|n| *n as usize).chain([longest_test]).max().unwrap_or(1);
+    let network = args.network(&task, longest)?;
     let output = session.open_outputs(&args.output)?;
     let streams = session.streams();
     for length in lengths {
         let length = task.possible_length(length as usize);
-        tests.push(("drawn".into(), test_set(&task, length, args.test_count as usize, &streams)));
+        tests.push(("drawn".into(), test_set(&task, length, args.test_count.unwrap_or(500) as usize, &streams)));
     }
     let curriculum = Curriculum {
         shortest: args.min_len as usize,
@@ -262,7 +259,7 @@ pub fn run(args: SeqtaskArgs, mut session: Session) -> Outcome {
         rows.push(MetricRow {
             keys: vec![
                 ("task".into(), task.name().into()),
-                ("model".into(), kind_name(args.method).into()),
+                ("model".into(), args.method.name().into()),
                 ("test".into(), name.clone()),
                 ("length".into(), longest.to_string()),
             ],
@@ -280,14 +277,6 @@ pub fn run(args: SeqtaskArgs, mut session: Session) -> Outcome {
     report::keep(&session, &rows)?;
     session.finish(&record)?;
     report::check(&session, &args.check, &rows)
-}
-
-fn kind_name(network: Network) -> &'static str {
-    match network {
-        Network::Mamba => StateSpaceKind::Mamba.name(),
-        Network::Mamba2 => StateSpaceKind::Mamba2.name(),
-        Network::Mamba3 => StateSpaceKind::Mamba3.name(),
-    }
 }
 
 fn generate(args: &SeqtaskArgs, task: &Task, count: usize, mut session: Session) -> Outcome {

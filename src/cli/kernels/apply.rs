@@ -8,8 +8,9 @@ use crate::cli::report;
 use crate::cli::session::{Session, write_json};
 use crate::kernels::scan::step_size::Rate;
 use crate::nn::Pass;
+use crate::nn::ops;
 use crate::nn::params::tensors_of;
-use crate::nn::ssm::{LanguageModel, ModelOptions, ModelState};
+use crate::nn::ssm::{LanguageModel, MixerConfig, ModelOptions, ModelState};
 use crate::run::check::MetricRow;
 use crate::table::arrays::{Array, ArrayFormat, ArrayType, Arrays, write_arrays};
 use crate::table::{AtomicFile, BadInput, write_number};
@@ -51,9 +52,9 @@ pub struct ApplyArgs {
     /// How to go through the tokens; all agree up to rounding.
     #[arg(long, value_enum, default_value = "chunk", value_name = "HOW")]
     mode: Mode,
-    /// Tokens of a chunk.
-    #[arg(long, value_name = "TOKENS", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
-    chunk: u32,
+    /// Tokens of a chunk [default: 512]
+    #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    chunk: Option<u32>,
     /// Numbers to compute with.
     #[arg(long, value_enum, default_value = "f32", value_name = "TYPE")]
     dtype: super::run::DtypeArg,
@@ -66,15 +67,20 @@ pub struct ApplyArgs {
     /// Leave rows of the embedding behind the vocabulary out of the loss; argmax never takes one.
     #[arg(long)]
     mask_pad: bool,
-    /// Mamba-3: how A comes from its projection, which a checkpoint does not say.
-    #[arg(long, value_enum, default_value = "heavy-tail", value_name = "HOW")]
-    a_activation: RateArg,
+    /// Mamba-3: how A comes from its projection, which a checkpoint does not say [default: heavy-tail]
+    #[arg(long, value_enum, value_name = "HOW")]
+    a_activation: Option<Rate>,
     /// Mamba-2: the gated norm goes over the whole width, not over each group.
     #[arg(long)]
     hf_norm: bool,
     #[command(flatten)]
     check: CheckArgs,
 }
+
+/// Tokens of a chunk, unless told otherwise.
+const CHUNK: usize = 512;
+/// Positions whose logits exist at a time.
+const POSITIONS: usize = 64;
 
 /// See [`ApplyArgs::mode`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -85,15 +91,6 @@ enum Mode {
     Chunk,
     /// one by one
     Step,
-}
-
-/// See [`ApplyArgs::a_activation`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum RateArg {
-    /// 1 + x, and 1/(1 - x) below 0: state-spaces since June 2026
-    HeavyTail,
-    /// softplus: before, and in flash-linear-attention
-    Softplus,
 }
 
 /// Tokens as they come.
@@ -228,6 +225,9 @@ pub fn run(args: ApplyArgs, mut session: Session) -> Outcome {
         ("--logits", args.logits.as_deref()),
         ("--state-out", args.state_out.as_deref()),
     ])?;
+    if args.chunk.is_some() && args.mode != Mode::Chunk {
+        return Err(Failure::usage("--chunk belongs to --mode chunk: leave it out"));
+    }
     let double = args.dtype == super::run::DtypeArg::F64;
     let dtype = if double { DType::F64 } else { DType::F32 };
     let logits_file = args
@@ -243,12 +243,15 @@ pub fn run(args: ApplyArgs, mut session: Session) -> Outcome {
         .transpose()?;
     let state_file = args.state_out.as_ref().map(AtomicFile::create).transpose()?;
     let mut rows = Rows::open(&args)?;
-    let rate = match args.a_activation {
-        RateArg::HeavyTail => Rate::HeavyTail,
-        RateArg::Softplus => Rate::Softplus,
-    };
-    let options = ModelOptions { rate, whole_norm: args.hf_norm };
+    let options = ModelOptions { rate: args.a_activation.unwrap_or(ModelOptions::default().rate), whole_norm: args.hf_norm };
     let (model, params) = read_model(&mut session, &args.model, dtype, options)?;
+    let mixer = &model.config().mixer;
+    if args.a_activation.is_some() && !matches!(mixer, MixerConfig::Mamba3(_)) {
+        return Err(Failure::usage("--a-activation belongs to Mamba-3, and this model is none: leave it out"));
+    }
+    if args.hf_norm && !matches!(mixer, MixerConfig::Mamba2(_)) {
+        return Err(Failure::usage("--hf-norm belongs to Mamba-2, and this model is none: leave it out"));
+    }
     let state = match &args.state_in {
         Some(path) => {
             let bytes = session.open_raw(&path.display().to_string())?;
@@ -262,7 +265,7 @@ pub fn run(args: ApplyArgs, mut session: Session) -> Outcome {
     let mut tokens = Tokens::open(&args.tokens, vocabulary)?;
     let most = match args.mode {
         Mode::Scan => usize::MAX,
-        Mode::Chunk => args.chunk as usize,
+        Mode::Chunk => args.chunk.map_or(CHUNK, |c| c as usize),
         Mode::Step => 1,
     };
     rows.head()?;
@@ -276,10 +279,7 @@ pub fn run(args: ApplyArgs, mut session: Session) -> Outcome {
         if part.is_empty() {
             break;
         }
-        let logits = run.advance(&part, args.mask_pad, &mut rows)?;
-        if logits_file.is_some() {
-            kept.extend(logits);
-        }
+        run.advance(&part, args.mask_pad, &mut rows, logits_file.is_some().then_some(&mut kept))?;
     }
     if run.count == 0 {
         return Err(BadInput::new(&tokens.name, "holds no tokens").into());
@@ -335,38 +335,47 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Takes some tokens and writes their rows; gives the logits.
-    fn advance(&mut self, tokens: &[u32], mask: bool, rows: &mut Rows) -> Outcome<Vec<f64>> {
+    /// Takes some tokens and writes their rows; keeps the logits where they are wanted.
+    fn advance(&mut self, tokens: &[u32], mask: bool, rows: &mut Rows, mut kept: Option<&mut Vec<f64>>) -> Outcome {
         let pass = Pass::inference(self.params);
         let failed = |e: candle_core::Error| Failure::Run(anyhow::anyhow!(e.to_string()));
         let started = std::time::Instant::now();
         let (hidden, next) = self.model.hidden(&pass, tokens, 1, self.state.as_ref()).map_err(failed)?;
-        let logits = self.model.logits(&pass, &hidden).map_err(failed)?;
         self.spent += started.elapsed().as_secs_f64();
-        let logits = logits.tensor().flatten_all().and_then(|t| t.to_dtype(DType::F64)?.to_vec1::<f64>()).map_err(failed)?;
-        if let Some(place) = logits.iter().position(|v| !v.is_finite()) {
-            let at = self.count + place / self.model.config().padded_vocabulary;
-            return Err(Failure::Numbers(vec![format!("the logits behind token {at} are not finite")]));
-        }
         self.state = Some(next);
         let (vocabulary, padded) = (self.model.config().vocabulary, self.model.config().padded_vocabulary);
-        let said: Vec<Position> = logits.par_chunks_exact(padded).map(|row| position(row, vocabulary, mask)).collect();
-        let mut losses = Vec::with_capacity(tokens.len());
-        for (i, token) in tokens.iter().enumerate() {
-            let loss = match i {
-                0 => self.before.as_ref().map(|(row, log_sum)| log_sum - row[*token as usize]),
-                _ => Some(said[i - 1].log_sum - logits[(i - 1) * padded + *token as usize]),
-            };
-            if let Some(loss) = loss {
-                self.total += loss;
-                self.scored += 1;
+        // A vocabulary's logits are many times what a position holds otherwise.
+        for (block, tokens) in tokens.chunks(POSITIONS).enumerate() {
+            let started = std::time::Instant::now();
+            let some = ops::narrow(&hidden, 1, block * POSITIONS, tokens.len()).map_err(failed)?;
+            let logits = self.model.logits(&pass, &some).map_err(failed)?;
+            self.spent += started.elapsed().as_secs_f64();
+            let logits = logits.tensor().flatten_all().and_then(|t| t.to_dtype(DType::F64)?.to_vec1::<f64>()).map_err(failed)?;
+            if let Some(place) = logits.iter().position(|v| !v.is_finite()) {
+                let at = self.count + place / padded;
+                return Err(Failure::Numbers(vec![format!("the logits behind token {at} are not finite")]));
             }
-            losses.push(loss);
+            let said: Vec<Position> = logits.par_chunks_exact(padded).map(|row| position(row, vocabulary, mask)).collect();
+            let mut losses = Vec::with_capacity(tokens.len());
+            for (i, token) in tokens.iter().enumerate() {
+                let loss = match i {
+                    0 => self.before.as_ref().map(|(row, log_sum)| log_sum - row[*token as usize]),
+                    _ => Some(said[i - 1].log_sum - logits[(i - 1) * padded + *token as usize]),
+                };
+                if let Some(loss) = loss {
+                    self.total += loss;
+                    self.scored += 1;
+                }
+                losses.push(loss);
+            }
+            let best: Vec<u32> = said.iter().map(|p| p.best).collect();
+            rows.rows(self.count, tokens, &losses, &best)?;
+            self.before = said.last().map(|p| (logits[logits.len() - padded..].to_vec(), p.log_sum));
+            self.count += tokens.len();
+            if let Some(kept) = &mut kept {
+                kept.extend(logits);
+            }
         }
-        let best: Vec<u32> = said.iter().map(|p| p.best).collect();
-        rows.rows(self.count, tokens, &losses, &best)?;
-        self.before = said.last().map(|p| (logits[logits.len() - padded..].to_vec(), p.log_sum));
-        self.count += tokens.len();
-        Ok(logits)
+        Ok(())
     }
 }

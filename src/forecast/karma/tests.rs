@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::kernels::wavelet::Wavelet;
+use crate::nn::testing::{Checked, check_gradients, wave};
 use candle_core::Tensor;
 use serde_json::Value as Json;
 
@@ -111,37 +112,11 @@ fn gradients_of_the_whole_network_are_central_differences() {
             ..KarmaConfig::new(10, 4, 3)
         };
         let mut net = Karma::new(config, DType::F64, &Streams::new(3)).unwrap();
-        let wave = |dims: &[usize], phase: f64| {
-            let values: Vec<f64> = (0..dims.iter().product()).map(|i| (i as f64 * 0.7 + phase).sin()).collect();
-            Tensor::from_vec(values, dims, &Device::Cpu).unwrap()
-        };
         let batch = Batch { x: wave(&[2, 3, 10], 0.0), marks: Some(wave(&[2, 2, 10], 1.0)), future_marks: None };
         let target = wave(&[2, 3, 4, 2], 2.0);
         let loss = |net: &Karma, pass: &Pass| ops::mse(&net.forward(pass, &batch).unwrap(), &target).unwrap();
-        let gradients = {
-            let pass = Pass::gradients(net.params());
-            let value = loss(&net, &pass);
-            pass.backward(&value).unwrap()
-        };
-        let ids: Vec<ParamId> = net.params().iter().map(|(id, _)| id).collect();
-        for id in ids {
-            let name = net.params().get(id).name.clone();
-            let gradient = gradients[id.index()].as_ref().unwrap_or_else(|| panic!("{name} has no gradient"));
-            let gradient = gradient.flatten_all().unwrap().to_vec1::<f64>().unwrap();
-            let before = net.params().get(id).tensor.copy().unwrap();
-            let values = before.flatten_all().unwrap().to_vec1::<f64>().unwrap();
-            let k = values.len() / 2;
-            let mut at = |by: f64| {
-                let mut values = values.clone();
-                values[k] += by;
-                net.params_mut().set(id, &Tensor::from_vec(values, before.dims(), &Device::Cpu).unwrap()).unwrap();
-                loss(&net, &Pass::inference(net.params())).tensor().to_scalar::<f64>().unwrap()
-            };
-            let numeric = (at(1e-5) - at(-1e-5)) / 2e-5;
-            // Truncation 1e-10 times third derivatives of some tens; rounding 1e-15 over the step.
-            assert!((numeric - gradient[k]).abs() < 1e-8, "{decomposition:?} {name}[{k}]: {}, not {numeric}", gradient[k]);
-            net.params_mut().set(id, &before).unwrap();
-        }
+        let checked = Checked { params: Karma::params, params_mut: Karma::params_mut, loss: &loss };
+        check_gradients(&mut net, &checked, 2, &format!("{decomposition:?}"));
     }
 }
 

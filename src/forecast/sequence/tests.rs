@@ -2,11 +2,7 @@
 
 use super::*;
 use crate::nn::ssm::{Mamba1Config, Mamba3Config};
-
-fn wave(dims: &[usize]) -> Tensor {
-    let values: Vec<f64> = (0..dims.iter().product()).map(|i| (i as f64 * 0.7).sin()).collect();
-    Tensor::from_vec(values, dims, &Device::Cpu).unwrap()
-}
+use crate::nn::testing::{Checked, check_gradients, wave};
 
 fn config(steps: Steps, pooling: Pooling) -> SequenceConfig {
     let mixer = match steps {
@@ -21,36 +17,14 @@ fn gradients_are_central_differences() {
     for (steps, pooling) in [(Steps::Values(2), Pooling::Mean), (Steps::Tokens(4), Pooling::Last)] {
         let mut net = SequenceNetwork::new(config(steps, pooling), 1.0, DType::F64, &Streams::new(1)).unwrap();
         let input = match steps {
-            Steps::Values(_) => Input::Values(wave(&[2, 5, 2])),
+            Steps::Values(_) => Input::Values(wave(&[2, 5, 2], 0.0)),
             Steps::Tokens(_) => Input::Tokens { tokens: vec![0, 3, 1, 1, 2, 2, 0, 3, 3, 1], batch: 2 },
         };
         let loss = |net: &SequenceNetwork, pass: &Pass| {
             ops::cross_entropy(&net.scores(pass, &input, Some(&[5, 3])).unwrap(), &[2, 0], 0.0).unwrap()
         };
-        let gradients = {
-            let pass = Pass::gradients(net.params());
-            let value = loss(&net, &pass);
-            pass.backward(&value).unwrap()
-        };
-        let ids: Vec<ParamId> = net.params().iter().map(|(id, _)| id).collect();
-        for id in ids {
-            let name = net.params().get(id).name.clone();
-            let gradient = gradients[id.index()].as_ref().unwrap_or_else(|| panic!("{name} has no gradient"));
-            let gradient = gradient.flatten_all().unwrap().to_vec1::<f64>().unwrap();
-            let before = net.params().get(id).tensor.copy().unwrap();
-            let values = before.flatten_all().unwrap().to_vec1::<f64>().unwrap();
-            let k = values.len() / 2;
-            let mut at = |by: f64| {
-                let mut values = values.clone();
-                values[k] += by;
-                net.params_mut().set(id, &Tensor::from_vec(values, before.dims(), &Device::Cpu).unwrap()).unwrap();
-                loss(&net, &Pass::inference(net.params())).tensor().to_scalar::<f64>().unwrap()
-            };
-            let numeric = (at(1e-5) - at(-1e-5)) / 2e-5;
-            // Truncation 1e-10 times third derivatives of some tens; rounding 1e-15 over the step.
-            assert!((numeric - gradient[k]).abs() < 1e-8, "{name}[{k}]: {}, not {numeric}", gradient[k]);
-            net.params_mut().set(id, &before).unwrap();
-        }
+        let checked = Checked { params: SequenceNetwork::params, params_mut: SequenceNetwork::params_mut, loss: &loss };
+        check_gradients(&mut net, &checked, 2, &format!("{steps:?}"));
     }
 }
 
@@ -58,7 +32,7 @@ fn gradients_are_central_differences() {
 fn what_stands_behind_the_end_does_not_count() {
     for pooling in [Pooling::Mean, Pooling::Last] {
         let net = SequenceNetwork::new(config(Steps::Values(2), pooling), 1.0, DType::F64, &Streams::new(2)).unwrap();
-        let x = wave(&[2, 6, 2]);
+        let x = wave(&[2, 6, 2], 0.0);
         let scores = |x: Tensor, lengths: Option<&[usize]>| {
             let y = net.scores(&Pass::inference(net.params()), &Input::Values(x), lengths).unwrap();
             y.tensor().to_vec2::<f64>().unwrap()

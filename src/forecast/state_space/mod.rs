@@ -18,7 +18,7 @@ mod config;
 #[cfg(test)]
 mod tests;
 
-pub use config::{StateSpaceConfig, StateSpaceKind};
+pub use config::StateSpaceConfig;
 
 use crate::forecast::neural::{Batch, Network};
 use crate::kernels::elementwise::Activation;
@@ -56,6 +56,7 @@ impl StateSpace {
         if let Err(problem) = config.check() {
             bail!("{problem}");
         }
+        let mixer = config.mixer().map_err(candle_core::Error::msg)?;
         let mut params = Params::new(dtype, &Device::Cpu);
         let mut b = Builder::drawn(&mut params, streams);
         let wrap = candle_core::Error::wrap;
@@ -71,7 +72,7 @@ impl StateSpace {
         for i in 0..config.layers {
             let one = Init::Constant(1.0);
             let norm = b.get(format!("layers.{i}.norm.weight"), &[d], one, "the architecture").map_err(wrap)?;
-            let mixer = Mixer::new(&mut b, &format!("layers.{i}.mixer."), &config.mixer(), config.layers as f64).map_err(wrap)?;
+            let mixer = Mixer::new(&mut b, &format!("layers.{i}.mixer."), &mixer, config.layers as f64).map_err(wrap)?;
             blocks.push(Block { norm, mixer });
         }
         let norm = b.get("norm.weight".into(), &[d], Init::Constant(1.0), "the architecture").map_err(wrap)?;

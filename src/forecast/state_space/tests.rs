@@ -1,17 +1,13 @@
 //! Gradients of whole forecasters, and what they refuse.
 
 use super::*;
+use crate::nn::ssm::BlockKind;
+use crate::nn::testing::{Checked, check_gradients, wave};
 use candle_core::Tensor;
 
-fn wave(dims: &[usize], phase: f64) -> Tensor {
-    let values: Vec<f64> = (0..dims.iter().product()).map(|i| (i as f64 * 0.7 + phase).sin()).collect();
-    Tensor::from_vec(values, dims, &Device::Cpu).unwrap()
-}
+const KINDS: [BlockKind; 5] = [BlockKind::Mamba, BlockKind::Mamba2, BlockKind::Mamba3, BlockKind::S4d, BlockKind::S4];
 
-const KINDS: [StateSpaceKind; 5] =
-    [StateSpaceKind::Mamba, StateSpaceKind::Mamba2, StateSpaceKind::Mamba3, StateSpaceKind::S4d, StateSpaceKind::S4];
-
-fn small(kind: StateSpaceKind, channel_independent: bool) -> StateSpaceConfig {
+fn small(kind: BlockKind, channel_independent: bool) -> StateSpaceConfig {
     StateSpaceConfig {
         d_model: 6,
         states: 4,
@@ -31,30 +27,8 @@ fn gradients_are_central_differences() {
         let batch = Batch { x: wave(&[2, 2, 7], 0.0), marks: Some(wave(&[2, 2, 7], 1.0)), future_marks: None };
         let target = wave(&[2, 2, 3, 2], 2.0);
         let loss = |net: &StateSpace, pass: &Pass| ops::mse(&net.forward(pass, &batch).unwrap(), &target).unwrap();
-        let gradients = {
-            let pass = Pass::gradients(net.params());
-            let value = loss(&net, &pass);
-            pass.backward(&value).unwrap()
-        };
-        let ids: Vec<ParamId> = net.params().iter().map(|(id, _)| id).collect();
-        for id in ids {
-            let name = net.params().get(id).name.clone();
-            let gradient = gradients[id.index()].as_ref().unwrap_or_else(|| panic!("{name} has no gradient"));
-            let gradient = gradient.flatten_all().unwrap().to_vec1::<f64>().unwrap();
-            let before = net.params().get(id).tensor.copy().unwrap();
-            let values = before.flatten_all().unwrap().to_vec1::<f64>().unwrap();
-            let k = values.len() / 2;
-            let mut at = |by: f64| {
-                let mut values = values.clone();
-                values[k] += by;
-                net.params_mut().set(id, &Tensor::from_vec(values, before.dims(), &Device::Cpu).unwrap()).unwrap();
-                loss(&net, &Pass::inference(net.params())).tensor().to_scalar::<f64>().unwrap()
-            };
-            let numeric = (at(1e-5) - at(-1e-5)) / 2e-5;
-            // Truncation 1e-10 times third derivatives of some tens; rounding 1e-15 over the step.
-            assert!((numeric - gradient[k]).abs() < 1e-8, "{kind:?} {name}[{k}]: {}, not {numeric}", gradient[k]);
-            net.params_mut().set(id, &before).unwrap();
-        }
+        let checked = Checked { params: StateSpace::params, params_mut: StateSpace::params_mut, loss: &loss };
+        check_gradients(&mut net, &checked, 2, &format!("{kind:?}"));
     }
 }
 
@@ -80,8 +54,8 @@ fn sizes_that_make_no_sense_are_refused() {
         let e = StateSpace::new(c, DType::F32, &Streams::new(1)).err().unwrap().to_string();
         assert!(e.contains(word), "{e}");
     };
-    refused(StateSpaceConfig { head_width: 5, ..small(StateSpaceKind::Mamba2, true) }, "--head-width");
-    refused(StateSpaceConfig { states: 3, ..small(StateSpaceKind::Mamba3, true) }, "--d-state");
-    refused(StateSpaceConfig { taps: 99, ..small(StateSpaceKind::Mamba, true) }, "d_conv");
-    refused(StateSpaceConfig { layers: 0, ..small(StateSpaceKind::Mamba, true) }, "layers");
+    refused(StateSpaceConfig { head_width: 5, ..small(BlockKind::Mamba2, true) }, "--head-width");
+    refused(StateSpaceConfig { states: 3, ..small(BlockKind::Mamba3, true) }, "--d-state");
+    refused(StateSpaceConfig { taps: 99, ..small(BlockKind::Mamba, true) }, "d_conv");
+    refused(StateSpaceConfig { layers: 0, ..small(BlockKind::Mamba, true) }, "layers");
 }

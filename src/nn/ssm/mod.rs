@@ -10,6 +10,7 @@
 //! All take (batch, steps, width) and what was carried on, and give the same and what to carry on: a sequence may be given whole, in
 //! chunks or step by step, with equal results up to rounding.
 
+mod kind;
 mod language_model;
 mod mamba1;
 mod mamba2;
@@ -19,6 +20,7 @@ mod s4;
 #[cfg(test)]
 mod tests;
 
+pub use kind::{BlockKind, BlockSizes};
 pub use language_model::{
     LanguageModel, LanguageModelConfig, Layer, ModelError, ModelOptions, ModelState, load_model, new_model,
 };

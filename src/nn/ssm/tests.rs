@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::kernels::scan::step_size::Rate;
+use crate::nn::testing::wave;
 use crate::nn::{Builder, Params, Pass, Value};
 use crate::run::seed::Streams;
 use candle_core::{DType, Device, Tensor};
@@ -120,11 +121,6 @@ fn the_mamba3_blocks_are_the_goldens() {
     }
 }
 
-fn wave(dims: &[usize]) -> Value {
-    let values: Vec<f64> = (0..dims.iter().product()).map(|i| (i as f64 * 0.37).sin()).collect();
-    Tensor::from_vec(values, dims, &Device::Cpu).unwrap().into()
-}
-
 fn layer(config: S4Config) -> (Params, S4) {
     let mut params = Params::new(DType::F64, &Device::Cpu);
     let layer = S4::new(&mut Builder::drawn(&mut params, &Streams::new(2)), "", config).unwrap();
@@ -137,7 +133,7 @@ fn s4d_runs_step_by_step_as_whole() {
         for hold in [true, false] {
             let (params, s4) = layer(S4Config { states: 8, init, hold, ..S4Config::new(5) });
             let pass = Pass::inference(&params);
-            let u = wave(&[2, 9, 5]);
+            let u = Value::from(wave(&[2, 9, 5], 0.0));
             let (whole, _) = s4.forward(&pass, &u, None, None).unwrap();
             let mut state = s4.start(&pass, 2).unwrap();
             let mut parts = Vec::new();
@@ -159,7 +155,7 @@ fn s4_runs_both_ways_and_on_shorter_sequences() {
         let config = S4Config { states: 8, init, bidirectional: true, longest: 7, ..S4Config::new(3) };
         let (params, s4) = layer(config);
         let pass = Pass::inference(&params);
-        let u = wave(&[1, 7, 3]);
+        let u = Value::from(wave(&[1, 7, 3], 0.0));
         let (base, _) = s4.forward(&pass, &u, None, None).unwrap();
         let base = numbers(&base);
         // A change of one step reaches all others, in both directions.
@@ -181,7 +177,9 @@ fn s4_runs_both_ways_and_on_shorter_sequences() {
         let (part, whole) = (numbers(&part), numbers(&whole));
         part.iter().zip(&whole).for_each(|(a, b)| assert!((a - b).abs() < 1e-12, "{init:?}: {a} {b}"));
         if !init.is_diagonal() {
-            assert!(s4.forward(&pass, &wave(&[1, 8, 3]), None, None).err().unwrap().to_string().contains("at most"));
+            assert!(
+                s4.forward(&pass, &Value::from(wave(&[1, 8, 3], 0.0)), None, None).err().unwrap().to_string().contains("at most")
+            );
         }
     }
 }

@@ -11,11 +11,11 @@ use super::architecture::Architecture;
 use super::learner::Loss;
 use crate::forecast::linear::LinearKind;
 use crate::forecast::linear_network::LinearNetworkConfig;
-use crate::forecast::state_space::StateSpaceKind;
 use crate::forecast::timemixer::{MarkOrder, Pooling};
 use crate::kernels::wavelet::Wavelet;
 use crate::nn::optimizer::OptimizerConfig;
 use crate::nn::schedule::Schedule;
+use crate::nn::ssm::BlockKind;
 use crate::nn::train::TrainConfig;
 use candle_core::DType;
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,7 @@ pub enum NetworkKind {
     PatchTst,
     Karma,
     /// Blocks of state-space scans over the steps.
-    StateSpace(StateSpaceKind),
+    StateSpace(BlockKind),
     /// A linear map trained by gradient descent.
     Linear(LinearKind),
 }
@@ -234,7 +234,7 @@ impl NetworkOptions {
         };
         let deep = mixer || patch || karma || scan;
         let conv = karma || matches!(kind, NetworkKind::StateSpace(k) if k.has_convolution());
-        let expand = karma || matches!(kind, NetworkKind::StateSpace(k) if k.expands());
+        let expand = karma || matches!(kind, NetworkKind::StateSpace(k) if !k.is_fixed());
         let name = match kind {
             NetworkKind::TimeMixer => "timemixer",
             NetworkKind::PatchTst => "patchtst",

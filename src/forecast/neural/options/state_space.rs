@@ -3,15 +3,11 @@
 use super::{Defaults, NetworkOptions, ScheduleKind, Shape, set};
 use crate::forecast::neural::architecture::Architecture;
 use crate::forecast::neural::learner::Loss;
-use crate::forecast::state_space::{StateSpaceConfig, StateSpaceKind};
+use crate::forecast::state_space::StateSpaceConfig;
+use crate::nn::ssm::BlockKind;
 
 impl NetworkOptions {
-    pub(super) fn state_space(
-        &self,
-        kind: StateSpaceKind,
-        shape: Shape,
-        outputs: usize,
-    ) -> Result<(Architecture, Defaults), String> {
+    pub(super) fn state_space(&self, kind: BlockKind, shape: Shape, outputs: usize) -> Result<(Architecture, Defaults), String> {
         let mut c = StateSpaceConfig::new(kind, shape.lookback, shape.horizon, shape.channels);
         c.outputs = outputs;
         set(&mut c.d_model, self.d_model);

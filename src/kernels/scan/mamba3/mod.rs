@@ -56,7 +56,7 @@ pub mod reference;
 mod rotate;
 mod step;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use super::Sequences;
 use crate::kernels::simd::Real;

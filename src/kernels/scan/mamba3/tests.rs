@@ -9,7 +9,7 @@ use crate::kernels::testing::{bits, cast, close, differences, in_pool, numbers, 
 
 /// Which optional parts a scan has.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Parts {
+pub(crate) enum Parts {
     Bare,
     /// D and the gate: SISO.
     Gate,
@@ -21,25 +21,25 @@ enum Parts {
 
 /// A scan in f64 with everything that it takes.
 #[derive(Clone, Debug)]
-struct Case {
-    bounds: Vec<usize>,
-    heads: usize,
-    width: usize,
-    groups: usize,
-    states: usize,
-    rank: usize,
-    angles: usize,
-    shared: bool,
-    rotation: Rotation,
-    chunk: usize,
-    parts: Parts,
-    eps: f64,
-    initial: bool,
+pub(crate) struct Case {
+    pub(crate) bounds: Vec<usize>,
+    pub(crate) heads: usize,
+    pub(crate) width: usize,
+    pub(crate) groups: usize,
+    pub(crate) states: usize,
+    pub(crate) rank: usize,
+    pub(crate) angles: usize,
+    pub(crate) shared: bool,
+    pub(crate) rotation: Rotation,
+    pub(crate) chunk: usize,
+    pub(crate) parts: Parts,
+    pub(crate) eps: f64,
+    pub(crate) initial: bool,
     /// q, k, x, z, log_decay, dt, trap, angles, q_bias, k_bias, skip, mix_x, mix_z, mix_out, norm, then angle, state, key, value
     /// before.
-    data: [Vec<f64>; 19],
-    dout: Vec<f64>,
-    dlast: Carried,
+    pub(crate) data: [Vec<f64>; 19],
+    pub(crate) dout: Vec<f64>,
+    pub(crate) dlast: Carried,
 }
 
 const NAMES: [&str; 19] = [
@@ -66,7 +66,7 @@ const NAMES: [&str; 19] = [
 
 impl Case {
     #[allow(clippy::too_many_arguments)]
-    fn new(
+    pub(crate) fn new(
         bounds: &[usize],
         [heads, groups]: [usize; 2],
         [width, states]: [usize; 2],
@@ -133,12 +133,12 @@ impl Case {
         }
     }
 
-    fn chunk(mut self, chunk: usize) -> Self {
+    pub(crate) fn chunk(mut self, chunk: usize) -> Self {
         self.chunk = chunk;
         self
     }
 
-    fn scan<'a, T: Real>(&'a self, d: &'a [Vec<T>; 19]) -> (Mamba3<'a, T>, Inputs<'a, T>, Option<States<'a, T>>) {
+    pub(crate) fn scan<'a, T: Real>(&'a self, d: &'a [Vec<T>; 19]) -> (Mamba3<'a, T>, Inputs<'a, T>, Option<States<'a, T>>) {
         let some = |i: usize| (!d[i].is_empty()).then_some(&d[i][..]);
         let scan = Mamba3 {
             sequences: Sequences::Packed(&self.bounds),
@@ -239,7 +239,7 @@ impl Case {
         self.initial.then_some(Carried { angle, state, key, value })
     }
 
-    fn exact(&self) -> [Vec<f64>; 5] {
+    pub(crate) fn exact(&self) -> [Vec<f64>; 5] {
         let (scan, x, _) = self.scan(&self.data);
         let (out, last) = reference::forward(&scan, &x, self.before().as_ref());
         [out, last.angle, last.state, last.key, last.value]

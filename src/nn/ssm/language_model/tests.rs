@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::kernels::scan::step_size::Rate;
+use crate::nn::testing::{Checked, check_gradients};
 use std::path::PathBuf;
 
 fn folder(name: &str) -> PathBuf {
@@ -179,36 +180,12 @@ fn gradients_of_whole_models_are_central_differences() {
         let larger = (&params.get(table).tensor * 25.0).unwrap();
         params.set(table, &larger).unwrap();
         let (tokens, next) = ([1u32, 5, 0, 3, 3, 6], [5u32, 0, 3, 3, 6, 2]);
-        let loss = |pass: &Pass| {
+        let loss = |_: &Params, pass: &Pass| {
             let (hidden, _) = model.hidden(pass, &tokens, 2, None).unwrap();
             let logits = ops::reshape(&model.logits(pass, &hidden).unwrap(), &[6, 8]).unwrap();
             ops::cross_entropy(&logits, &next, 0.0).unwrap()
         };
-        let gradients = {
-            let pass = Pass::gradients(&params);
-            let value = loss(&pass);
-            pass.backward(&value).unwrap()
-        };
-        let ids: Vec<ParamId> = params.iter().map(|(id, _)| id).collect();
-        for id in ids {
-            let name = params.get(id).name.clone();
-            let gradient = gradients[id.index()].as_ref().unwrap_or_else(|| panic!("{name} has no gradient"));
-            let gradient = gradient.flatten_all().unwrap().to_vec1::<f64>().unwrap();
-            let before = params.get(id).tensor.copy().unwrap();
-            let values = before.flatten_all().unwrap().to_vec1::<f64>().unwrap();
-            for k in (0..values.len()).step_by((values.len() / 3).max(1)) {
-                let mut at = |by: f64| {
-                    let mut values = values.clone();
-                    values[k] += by;
-                    params.set(id, &Tensor::from_vec(values, before.dims(), &Device::Cpu).unwrap()).unwrap();
-                    let value = loss(&Pass::inference(&params));
-                    value.tensor().to_scalar::<f64>().unwrap()
-                };
-                let numeric = (at(1e-5) - at(-1e-5)) / 2e-5;
-                // Truncation 1e-10 times third derivatives of some tens; rounding 1e-15 over the step.
-                assert!((numeric - gradient[k]).abs() < 5e-9, "{name}[{k}]: {}, not {numeric}", gradient[k]);
-            }
-            params.set(id, &before).unwrap();
-        }
+        let checked = Checked { params: |p: &Params| p, params_mut: |p: &mut Params| p, loss: &loss };
+        check_gradients(&mut params, &checked, 3, &format!("{mixer:?}"));
     }
 }

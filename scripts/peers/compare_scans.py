@@ -3,8 +3,8 @@
     python compare_scans.py SHOAL [--threads 2] [--rounds 5]
 
 PyTorch has no scan of its own. Its side is what people run without a GPU: the selective scan as a loop over the steps with everything
-else vectorised (as in the published reference function), SSD in chunks of matrix products (as in the published minimal form), the
-convolution by the library's own.
+else vectorised (as in the published reference function) and by the parallel scan of the package mambapy, SSD in chunks of matrix products
+(as in the published minimal form), the convolution by the library's own. Decoding is one step of the selective scan with its state.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import time
 import numpy as np
 import torch
 import torch.nn.functional as F
+from mambapy.pscan import pscan
 
 import torch_common as common
 
@@ -34,6 +35,23 @@ def selective_scan(u, delta, A, B, C, D, z, delta_bias):
         state = a * state + x
         rows.append((state * c[:, None]).sum(2))
     return (torch.stack(rows, 2) + D[:, None] * u) * F.silu(z)
+
+
+def parallel_selective_scan(u, delta, A, B, C, D, z, delta_bias):
+    """The same by mambapy's scan over (batch, steps, channels, states)."""
+    delta = F.softplus(delta + delta_bias[:, None]).transpose(1, 2)
+    x = u.transpose(1, 2)
+    decay = torch.exp(delta[..., None] * A)
+    states = pscan(decay, (delta * x)[..., None] * B[:, 0].transpose(1, 2)[:, :, None])
+    y = (states @ C[:, 0].transpose(1, 2)[..., None]).squeeze(3) + D * x
+    return y.transpose(1, 2) * F.silu(z)
+
+
+def selective_step(u, delta, A, B, C, D, z, delta_bias, initial_state):
+    """One step; all sequences have length 1."""
+    delta = F.softplus(delta[..., 0] + delta_bias)
+    state = torch.exp(delta[..., None] * A) * initial_state + (delta * u[..., 0])[..., None] * B[:, :, :, 0]
+    return ((state @ C[:, 0]) + D[:, None] * u) * F.silu(z)
 
 
 def sums_of_steps(a):
@@ -90,29 +108,58 @@ def inputs(op, size, seed=1):
     }
 
 
+# Result, its gradient, small sizes for the answers, and who else computes it.
 CASES = {
-    # Function, result, its gradient, small sizes for the answers.
-    "causal-conv1d": (causal_conv, "y", "dy", dict(b=2, d=5, l=37, k=4)),
-    "selective-scan": (selective_scan, "out", "dout", dict(b=2, d=19, l=131, n=5)),
-    "ssd": (ssd, "Y", "dY", dict(b=2, l=192, h=3, p=7, n=5)),
+    "causal-conv1d": ("y", "dy", dict(b=2, d=5, l=37, k=4), {"PyTorch": causal_conv}),
+    "selective-scan": (
+        "out", "dout", dict(b=2, d=19, l=131, n=5), {"PyTorch": selective_scan, "mambapy": parallel_selective_scan},
+    ),
+    "ssd": ("Y", "dY", dict(b=2, l=192, h=3, p=7, n=5), {"PyTorch": ssd}),
 }
+TIMED = [
+    ("causal-conv1d", dict(b=1, d=1536, l=2048, k=4)),
+    ("selective-scan", dict(b=8, d=1536, l=512, n=16)),
+    ("selective-scan", dict(b=1, d=1536, l=2048, n=16)),
+    ("selective-scan", dict(b=1, d=5120, l=1, n=16)),
+    ("ssd", dict(b=1, l=2048, h=24, p=64, n=128)),
+]
+
+
+def leaves_of(arrays):
+    return [torch.from_numpy(v).requires_grad_(True) for v in arrays.values()]
 
 
 def check(shoal, op):
-    """Largest difference of the result and of all gradients."""
-    function, result, gradient, size = CASES[op]
-    arrays = inputs(op, size)
-    leaves = {k: torch.from_numpy(v).requires_grad_(True) for k, v in arrays.items()}
-    y = function(*leaves.values())
-    dy = normal(np.random.default_rng(2), *y.shape)
-    y.backward(torch.from_numpy(dy))
+    """Largest difference of the result and of all gradients, over all peers."""
+    result, gradient, size, peers = CASES[op]
+    arrays, worst = inputs(op, size), 0
+    for function in peers.values():
+        leaves = leaves_of(arrays)
+        y = function(*leaves)
+        dy = normal(np.random.default_rng(2), *y.shape)
+        y.backward(torch.from_numpy(dy))
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            np.savez(folder / "in.npz", **arrays, **{gradient: dy})
+            subprocess.run([shoal, "kernels", "run", op, folder / "in.npz", "--grad", "-o", folder / "out.npz"], check=True)
+            with np.load(folder / "out.npz") as ours:
+                pairs = [(ours[result], y.detach().numpy())]
+                pairs += [(ours[f"g_{k}"], v.grad.numpy()) for k, v in zip(arrays, leaves)]
+                worst = max(worst, *(np.abs(a - b).max() / np.abs(b).max() for a, b in pairs))
+    return worst
+
+
+def check_step(shoal):
+    """The same for one step of the selective scan with a state."""
+    arrays = inputs("selective-scan", dict(b=2, d=19, l=1, n=5))
+    arrays["h0"] = normal(np.random.default_rng(3), 2, 19, 5)
+    y = selective_step(*(torch.from_numpy(v) for v in arrays.values())).numpy()
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        np.savez(folder / "in.npz", **arrays, **{gradient: dy})
-        subprocess.run([shoal, "kernels", "run", op, folder / "in.npz", "--grad", "-o", folder / "out.npz"], check=True)
+        np.savez(folder / "in.npz", **arrays)
+        subprocess.run([shoal, "kernels", "run", "selective-scan", folder / "in.npz", "-o", folder / "out.npz"], check=True)
         with np.load(folder / "out.npz") as ours:
-            pairs = [(ours[result], y.detach().numpy())] + [(ours[f"g_{k}"], v.grad.numpy()) for k, v in leaves.items()]
-            return max(np.abs(a - b).max() / np.abs(b).max() for a, b in pairs)
+            return np.abs(ours["out"] - y).max() / np.abs(y).max()
 
 
 def median(rounds, work):
@@ -125,40 +172,52 @@ def median(rounds, work):
     return sorted(times)[rounds // 2]
 
 
+def ours(args, op, size):
+    """Milliseconds forward and backward."""
+    command = [args.shoal, "kernels", "bench", op, "--json", "-q", "--threads", str(args.threads), "--rounds", str(4 * args.rounds)]
+    command += ["--size", ",".join(f"{k}={v}" for k, v in size.items())]
+    timings = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["timings"]
+    return [t["median_ms"] for t in timings]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shoal")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     common.common_arguments(parser)
     args = parser.parse_args()
     common.start(args)
-    agree = True
-    print(f"{'op':16} {'sizes':34} {'forward, ms':>22} {'and gradients, ms':>22}")
-    print(f"{'':16} {'':34} {'ours':>11}{'PyTorch':>11} {'ours':>11}{'PyTorch':>11}  ratio")
-    for op, (function, *_rest) in CASES.items():
-        difference = check(args.shoal, op)
-        agree &= bool(difference <= TOLERANCE)
-        command = [args.shoal, "kernels", "bench", op, "--json", "-q", "--rounds", str(2 * args.rounds), "--threads", str(args.threads)]
-        ours = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-        forward, backward = (t["median_ms"] for t in ours["timings"])
-        sizes = ours["timings"][0]["sizes"]
-        size = {k: int(v) for k, v in (part.split("=") for part in sizes.split())}
-        leaves = [torch.from_numpy(v).requires_grad_(True) for v in inputs(op, size).values()]
-        with torch.no_grad():
-            theirs = median(args.rounds, lambda: function(*leaves))
-            seed = torch.ones_like(function(*leaves))
-
-        def both():
-            for leaf in leaves:
-                leaf.grad = None
-            function(*leaves).backward(seed)
-
-        all_of_it = median(args.rounds, both)
-        note = "" if difference <= TOLERANCE else f"  DIFFERS by {difference:.1e}"
-        total = forward + backward
-        print(f"{op:16} {sizes:34} {forward:11.1f}{theirs:11.1f} {total:11.1f}{all_of_it:11.1f}  {all_of_it / total:5.1f}{note}", flush=True)
-    if not agree:
+    differences = {op: check(args.shoal, op) for op in CASES}
+    differences["selective-scan"] = max(differences["selective-scan"], check_step(args.shoal))
+    for op, difference in differences.items():
+        print(f"{op}: largest difference {difference:.1e} of the largest number")
+    if not max(differences.values()) <= TOLERANCE:
         raise SystemExit("the answers do not agree")
+    print(f"{'':16} {'':34} {'forward, ms':>22} {'and gradients, ms':>22}")
+    print(f"{'op':16} {'sizes':34} {'ours':>11}{'theirs':>11} {'ours':>11}{'theirs':>11}  ratio  peer")
+    for op, size in TIMED:
+        forward, backward = ours(args, op, size)
+        arrays = inputs(op, size)
+        step = size["l"] == 1
+        if step:
+            arrays["h0"] = normal(np.random.default_rng(3), size["b"], size["d"], size["n"])
+        for name, function in ({"PyTorch": selective_step} if step else CASES[op][3]).items():
+            leaves = leaves_of(arrays)
+            with torch.no_grad():
+                theirs = median(args.rounds * (200 if step else 1), lambda: function(*leaves))
+                seed = torch.ones_like(function(*leaves))
+            line = f"{op:16} {' '.join(f'{k}={v}' for k, v in size.items()):34} {forward:11.3f}{theirs:11.3f} "
+            if step:
+                print(f"{line}{'':22}  {theirs / forward:5.1f}  {name}", flush=True)
+                continue
+
+            def both():
+                for leaf in leaves:
+                    leaf.grad = None
+                function(*leaves).backward(seed)
+
+            all_of_it, total = median(args.rounds, both), forward + backward
+            print(f"{line}{total:11.1f}{all_of_it:11.1f}  {all_of_it / total:5.1f}  {name}", flush=True)
 
 
 if __name__ == "__main__":

@@ -30,8 +30,8 @@ pub trait Learner {
     fn samples(&self) -> usize;
     /// The loss (a scalar) of the training samples with these numbers.
     fn loss(&self, pass: &Pass, samples: &[usize]) -> candle_core::Result<Value>;
-    /// The score early stopping watches, smaller is better; `None` when there is nothing to validate on.
-    fn validate(&self, observer: &dyn Observer) -> candle_core::Result<Option<f64>>;
+    /// The score early stopping watches, smaller is better, after epoch `epoch` (from 0); `None` when there is nothing to validate on.
+    fn validate(&self, epoch: usize) -> candle_core::Result<Option<f64>>;
 }
 
 /// How to train.
@@ -289,7 +289,7 @@ impl Run {
         total: u64,
         per_epoch: usize,
     ) -> Result<(), TrainError> {
-        let validation = learner.validate(observer)?;
+        let validation = learner.validate(self.progress.epoch)?;
         let p = &mut self.progress;
         let epoch = p.epoch + 1;
         let verdict = validation.map(|score| p.stopping.observe(score));

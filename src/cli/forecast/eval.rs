@@ -70,8 +70,9 @@ pub struct EvalArgs {
     /// Season length of the seasonal models and of MASE; 1 = none [default: the preset's, else the frequency's]
     #[arg(long, value_name = "M", value_parser = clap::value_parser!(u32).range(1..))]
     season: Option<u32>,
-    /// Habits of the published programs that change numbers; repeatable. drop-last=B drops the last partial batch of B test windows (and,
-    /// for networks, of the validation windows and of each epoch); mark-order, with --time-features on, gives timemixer's rows those of other windows;
+    /// Habits of the published programs that change numbers; repeatable. drop-last=B drops the last partial batch of B test windows; networks
+    /// also train on whole batches alone, and validate (on windows in a new order every epoch) and score in whole batches of B; mark-order, with
+    /// --time-features on, gives timemixer's rows those of other windows of the batch;
     /// test-selection keeps a network's epoch that is best on the test windows (its scores say nothing about new data).
     #[arg(long, value_name = "SWITCH")]
     compat: Vec<Compat>,

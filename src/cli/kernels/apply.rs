@@ -80,7 +80,7 @@ pub struct ApplyArgs {
 /// Tokens of a chunk, unless told otherwise.
 const CHUNK: usize = 512;
 /// Positions whose logits exist at a time.
-const POSITIONS: usize = 64;
+const POSITIONS: usize = 128;
 
 /// See [`ApplyArgs::mode`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -15,7 +15,8 @@ pub const EXAMPLES: &str = "Examples:
   shoal kernels bench selective-scan --size b=8,l=512 --rounds 20
 
 Times are medians on all threads in f32. Bytes and operations are those an operation needs at least (shoal's own docs count them), and the
-shares are of what a plain copy and independent multiply-adds reach on this machine right now.";
+shares are of what a plain copy and independent multiply-adds reach on this machine right now. selective-scan and ssd with l=1 are timed as
+one step of decoding, the state carried in and on.";
 
 /// Arguments of `shoal kernels bench`.
 #[derive(Debug, Args)]

@@ -3,6 +3,7 @@
 use super::catalog::{self, Engine, Request};
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::session::Session;
+use crate::kernels::device::Target;
 use crate::table::arrays::{ArrayFormat, ArrayType, read_arrays, write_arrays};
 use crate::table::{AtomicFile, BadInput};
 use clap::{Args, ValueEnum, ValueHint};
@@ -38,7 +39,8 @@ pub struct RunArgs {
     /// How to compute; all must agree up to rounding.
     #[arg(long, value_enum, default_value = "scan", value_name = "HOW")]
     engine: Engine,
-    /// Where to compute. cuda-emu: the kernels for GPUs, thread by thread on the host, with every access checked (f32).
+    /// Where to compute. cuda and metal: a GPU, in builds with that feature; cuda-emu: the kernels for GPUs, thread by thread on the host,
+    /// with every access checked. All of them in f32.
     #[arg(long, value_enum, default_value = "cpu", value_name = "DEVICE")]
     device: DeviceArg,
     /// Leave out the activation of operations that have one (causal-conv1d: SiLU).
@@ -60,7 +62,20 @@ pub enum DtypeArg {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum DeviceArg {
     Cpu,
+    Cuda,
+    Metal,
     CudaEmu,
+}
+
+impl DeviceArg {
+    fn target(self) -> Option<Target> {
+        match self {
+            Self::Cpu => None,
+            Self::Cuda => Some(Target::Cuda),
+            Self::Metal => Some(Target::Metal),
+            Self::CudaEmu => Some(Target::Emulator),
+        }
+    }
 }
 
 /// Reads, computes, writes.
@@ -74,17 +89,17 @@ pub fn run(args: RunArgs, mut session: Session) -> Outcome {
         return Err(Failure::usage(format!("--chunk: {} does not work in chunks this way", op.name)));
     }
     let double = args.dtype == DtypeArg::F64;
-    let engine = match args.device {
-        DeviceArg::Cpu => args.engine,
-        DeviceArg::CudaEmu => {
+    let engine = match args.device.target() {
+        None => args.engine,
+        Some(target) => {
             if double || args.engine != Engine::Scan {
-                return Err(Failure::usage("--device cuda-emu computes scans in f32: leave --dtype and --engine out"));
+                return Err(Failure::usage("--device other than cpu computes scans in f32: leave --dtype and --engine out"));
             }
             if !op.on_device[usize::from(args.grad)] {
                 let what = if args.grad && op.on_device[0] { "gradients" } else { "kernels" };
                 return Err(Failure::usage(format!("{} has no {what} for devices yet", op.name)));
             }
-            Engine::Emulated
+            Engine::Device(target)
         }
     };
     if args.engine == Engine::Reference && !double {

@@ -119,7 +119,7 @@ impl Learner for Student {
         ops::cross_entropy(&self.network.scores(pass, &input, Some(&lengths))?, &labels, self.smoothing)
     }
 
-    fn validate(&self, _: &dyn Observer) -> Result<Option<f64>> {
+    fn validate(&self, _: usize) -> Result<Option<f64>> {
         if self.validation.sequences.is_empty() {
             return Ok(None);
         }

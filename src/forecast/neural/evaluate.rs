@@ -2,7 +2,7 @@
 //! validation windows, scored on the test windows.
 
 use super::forecaster::forecast_windows;
-use super::learner::WindowLearner;
+use super::learner::{EVALUATION_BATCH, Validation, WindowLearner};
 use super::options::Recipe;
 use super::windows::{Block, WindowSet};
 use crate::forecast::engine::standard_scale;
@@ -14,8 +14,6 @@ use crate::run::seed::Streams;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Windows forecast and scored at a time.
-const BATCH: usize = 128;
 /// Ratio above which the PEMS loader ignores a relative error.
 const PEMS_MAPE_CAP: f64 = 5.0;
 /// Rows between the PEMS loader's test windows.
@@ -72,18 +70,19 @@ pub fn evaluate(
         let which = if train_set.is_empty() { "training" } else { "validation" };
         return Err(EvaluateError::Task(format!("no {which} window of lookback {l} and horizon {h} (lower -L or -H)")));
     }
-    let whole = |set: WindowSet| match cfg.drop_last.filter(|b| *b > 0) {
-        Some(batch) => {
-            let count = set.len() - set.len() % batch;
-            set.truncated(count)
-        }
-        None => set,
+    let streams = Streams::new(recipe.training.seed);
+    let drop_last = cfg.drop_last.filter(|b| *b > 0);
+    // The published loaders take batches of one size everywhere, leave out what does not fill one, and shuffle all but the test windows.
+    let validation = match (cfg.select_on_test, drop_last) {
+        (false, None) => Validation::new(val_set),
+        (false, Some(batch)) => Validation::in_batches(val_set, batch, Some(streams)),
+        (true, None) => Validation::new(windows(&parts.test, 1)),
+        (true, Some(batch)) => Validation::in_batches(windows(&parts.test, 1), batch, None),
     };
-    let val_set = if cfg.select_on_test { windows(&parts.test, 1) } else { val_set };
-    let val_set = whole(val_set);
+    let at_once = drop_last.unwrap_or(EVALUATION_BATCH);
     let stride = if cfg.style == Style::Pems { PEMS_STRIDE } else { 1 };
     let mut count = window_count(parts.test.len(), l, h) / stride;
-    if let Some(batch) = cfg.drop_last.filter(|b| *b > 0) {
+    if let Some(batch) = drop_last {
         count -= count % batch;
     }
     if count == 0 {
@@ -92,8 +91,8 @@ pub fn evaluate(
             "no test window: {rows} rows with lookback {l} and horizon {h} (lower -L or -H)"
         )));
     }
-    let network = recipe.architecture.build(recipe.dtype, &Streams::new(recipe.training.seed))?;
-    let mut learner = WindowLearner::new(network, train_set, Some(val_set), recipe.loss.clone());
+    let network = recipe.architecture.build(recipe.dtype, &streams)?;
+    let mut learner = WindowLearner::new(network, train_set, Some(validation), recipe.loss.clone());
     let report = train(&mut learner, &recipe.training, &Checkpoints::default(), None, observer)?;
     let network = learner.into_network();
 
@@ -109,12 +108,12 @@ pub fn evaluate(
     let middle = recipe.architecture.outputs() / 2;
     let mut out = (Scores::default(), vec![Scores::default(); h], 0);
     observer.start("scoring", count);
-    for first in (0..count).step_by(BATCH) {
+    for first in (0..count).step_by(at_once) {
         if observer.cancelled() {
             return Err(EvaluateError::Train(TrainError::Interrupted { steps: report.steps }));
         }
-        let places: Vec<(usize, usize)> = (first..(first + BATCH).min(count)).map(|w| (0, w * stride)).collect();
-        let forecasts = forecast_windows(&*network, &recipe.architecture, &test, &places)?;
+        let places: Vec<(usize, usize)> = (first..(first + at_once).min(count)).map(|w| (0, w * stride)).collect();
+        let forecasts = forecast_windows(&*network, &recipe.architecture, &test, &places, at_once)?;
         for (k, forecast) in forecasts.iter().enumerate() {
             let (window, c) = (k / channels.len(), k % channels.len());
             let mean = &forecast[middle];

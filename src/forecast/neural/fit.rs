@@ -1,7 +1,7 @@
 //! Training a network on a panel of series, and forecasting from their ends with it.
 
 use super::forecaster::{Card, CardFields, Channel, ChannelForecast, Channels, Forecaster, SCORES, forecast_windows};
-use super::learner::WindowLearner;
+use super::learner::{EVALUATION_BATCH, Validation, WindowLearner};
 use super::options::Recipe;
 use super::windows::{Block, WindowSet};
 use crate::forecast::engine::{SeriesForecast, insane, standard_scale};
@@ -118,7 +118,7 @@ pub fn fit(
             None
         }
     };
-    let mut learner = WindowLearner::new(network, train_set, Some(val_set.clone()), plan.recipe.loss.clone());
+    let mut learner = WindowLearner::new(network, train_set, Some(Validation::new(val_set.clone())), plan.recipe.loss.clone());
     let report = train(&mut learner, &plan.recipe.training, checkpoints, resume, observer)?;
     let network = learner.into_network();
     let mut card = Card::new(CardFields {
@@ -178,7 +178,7 @@ fn calibrate(
     let (l, h) = (forecaster.card().architecture.lookback(), forecaster.card().architecture.horizon());
     let count = windows.len().min(CALIBRATION_WINDOWS);
     let places: Vec<(usize, usize)> = (0..count).map(|i| windows.place(i * windows.len() / count)).collect();
-    let forecasts = forecast_windows(forecaster.network(), &forecaster.card().architecture, blocks, &places)?;
+    let forecasts = forecast_windows(forecaster.network(), &forecaster.card().architecture, blocks, &places, EVALUATION_BATCH)?;
     let joint = forecaster.card().channels_are == Channels::Joint;
     let channels = blocks[0].channels();
     let mut errors: Vec<Vec<Vec<f64>>> = vec![Vec::new(); if joint { channels } else { 1 }];

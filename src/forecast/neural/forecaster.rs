@@ -2,7 +2,7 @@
 
 use super::Network;
 use super::architecture::Architecture;
-use super::learner::Loss;
+use super::learner::{EVALUATION_BATCH, Loss};
 use super::windows::{Block, inputs};
 use crate::forecast::intervals::Calibration;
 use crate::forecast::time_features::Sampling;
@@ -15,8 +15,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 
 const FORMAT: &str = "shoal-forecaster-1";
-/// Windows forecast at once.
-const BATCH: usize = 128;
 /// Name of the calibration scores in the file.
 pub(super) const SCORES: &str = "calibration/scores";
 
@@ -158,7 +156,7 @@ impl Forecaster {
     /// # Errors
     /// What the network refuses; nothing is said about infinite forecasts.
     pub fn forecast(&self, blocks: &[Block], places: &[(usize, usize)]) -> candle_core::Result<Vec<ChannelForecast>> {
-        forecast_windows(&*self.network, &self.card.architecture, blocks, places)
+        forecast_windows(&*self.network, &self.card.architecture, blocks, places, EVALUATION_BATCH)
     }
 
     /// The file's bytes: weights, calibration, card.
@@ -199,17 +197,18 @@ impl Forecaster {
     }
 }
 
-/// Forecasts of a network for windows that start at (block, row), on its own scale. Several outputs come back in ascending order at
+/// Forecasts of a network for windows that start at (block, row), `at_once` windows (above 0) in a batch, on its own scale. Several outputs come back in ascending order at
 /// every step: quantiles must not cross.
 pub fn forecast_windows(
     network: &dyn Network,
     architecture: &Architecture,
     blocks: &[Block],
     places: &[(usize, usize)],
+    at_once: usize,
 ) -> candle_core::Result<Vec<ChannelForecast>> {
     let (l, h, q) = (architecture.lookback(), architecture.horizon(), architecture.outputs());
     let mut out = Vec::new();
-    for some in places.chunks(BATCH) {
+    for some in places.chunks(at_once) {
         let batch = inputs(blocks, some, l, h, network.params().dtype())?;
         let y = network.forward(&Pass::inference(network.params()), &batch)?;
         let flat = y.tensor().flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;

@@ -97,7 +97,7 @@ impl Learner for Student {
         ops::cross_entropy(&self.network.scores_at(pass, &input, &rows)?, &wanted, 0.0)
     }
 
-    fn validate(&self, _: &dyn Observer) -> Result<Option<f64>> {
+    fn validate(&self, _: usize) -> Result<Option<f64>> {
         if self.validation.is_empty() {
             return Ok(None);
         }

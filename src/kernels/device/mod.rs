@@ -63,3 +63,29 @@ pub mod ssd;
 mod tests;
 
 pub use plan::{DeviceError, Executor, Fault, Launch, Plan};
+
+/// What runs plans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The host, thread by thread, with every access checked (feature `emulator`).
+    Emulator,
+    /// The first NVIDIA GPU (feature `cuda`).
+    Cuda,
+    /// The system's default GPU (feature `metal`, macOS).
+    Metal,
+}
+
+/// Opens a device.
+///
+/// # Errors
+/// [`DeviceError::Unavailable`] when the program was built without it, or when the machine has none.
+pub fn open(target: Target) -> Result<Box<dyn Executor>, DeviceError> {
+    match target {
+        #[cfg(feature = "emulator")]
+        Target::Emulator => Ok(Box::new(emulator::Emulator::new(emulator::Order::Forward))),
+        #[cfg(not(feature = "emulator"))]
+        Target::Emulator => Err(DeviceError::absent("emulator", "emulator")),
+        Target::Cuda => Err(DeviceError::absent("CUDA", "cuda")),
+        Target::Metal => Err(DeviceError::absent("Metal", "metal")),
+    }
+}

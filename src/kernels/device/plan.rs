@@ -218,6 +218,8 @@ pub enum DeviceError {
     Sizes(String),
     /// No memory on the device.
     Memory(&'static str),
+    /// There is no such device: none in the machine, no driver, or the program was built without it.
+    Unavailable(String),
     /// A mistake in a kernel: where, and which other thread took part.
     Fault {
         fault: Fault,
@@ -238,7 +240,7 @@ pub enum DeviceError {
 impl fmt::Display for DeviceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Sizes(text) => write!(f, "{text}"),
+            Self::Sizes(text) | Self::Unavailable(text) => write!(f, "{text}"),
             Self::Memory(what) => write!(f, "no device memory for {what}"),
             Self::Fault { fault, entry, block, thread, file, line, other, index, length } => {
                 write!(f, "{entry}: {fault:?} in block {block}, thread {thread} at {file}:{line}")?;
@@ -256,6 +258,14 @@ impl fmt::Display for DeviceError {
 }
 
 impl std::error::Error for DeviceError {}
+
+impl DeviceError {
+    /// The program was built without `what`, which `feature` brings.
+    #[allow(dead_code, reason = "unused when every feature is on")]
+    pub(super) fn absent(what: &str, feature: &str) -> Self {
+        Self::Unavailable(format!("this build has no {what}: build with the feature \"{feature}\""))
+    }
+}
 
 /// An error of sizes if the condition does not hold.
 pub(super) fn fits(holds: bool, text: impl FnOnce() -> String) -> Result<(), DeviceError> {

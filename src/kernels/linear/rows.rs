@@ -2,15 +2,16 @@
 
 use super::{Affine, AffineGrad, act, thin};
 use crate::kernels::elementwise::Activation;
-use crate::kernels::gemm::{MatMut, MatRef, Packed, Start, tile};
+use crate::kernels::gemm::{MatMut, MatRef, Packed, Start, matmul_from, tile};
 use crate::kernels::pieces::{Plan, split};
 use crate::kernels::simd::Real;
 use crate::kernels::sums;
 
 /// An affine map over the last axis with an activation.
 ///
-/// Shapes: x (rows, inputs) → y (rows, outputs). A few rows are one pass over the weight; else forward 2·rows·in·out operations; backward as much for each of dx and dW, and once
-/// more when there is an activation, whose argument is computed again.
+/// Shapes: x (rows, inputs) → y (rows, outputs). A few rows are one pass over the weight; else forward 2·rows·in·out operations, by a
+/// product blocked for the caches when the weight is large; backward as much for each of dx and dW, and once more when there is an
+/// activation, whose argument is computed again.
 #[derive(Clone, Copy, Debug)]
 pub struct Linear<'a, T> {
     pub affine: Affine<'a, T>,
@@ -18,6 +19,8 @@ pub struct Linear<'a, T> {
 }
 
 const OP: &str = "linear";
+/// Numbers of a weight from which on it does not stay packed in a cache, so that a blocked product over all rows is the faster one.
+const LARGE: usize = 1 << 19;
 
 impl<T: Real> Linear<'_, T> {
     fn plan(&self, x: &[T], y: &[T], partial: usize) -> Plan {
@@ -43,6 +46,19 @@ impl<T: Real> Linear<'_, T> {
             act::apply(self.activation, y);
             if let Some(residual) = residual {
                 sums::add(y, residual);
+            }
+            return;
+        }
+        if self.affine.weight.len() >= LARGE {
+            let rows = y.len() / o;
+            matmul_from(self.affine.row_start(), MatRef::new(x, rows, i), self.affine.matrix().t(), MatMut::new(y, rows, o));
+            if self.activation != Activation::Identity || residual.is_some() {
+                plan.write(y, o, |c, y| {
+                    act::apply(self.activation, y);
+                    if let Some(residual) = residual {
+                        sums::add(y, &residual[plan.rows_of(c).start * o..][..y.len()]);
+                    }
+                });
             }
             return;
         }

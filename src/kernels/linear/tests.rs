@@ -326,10 +326,13 @@ fn lengths_that_do_not_fit_are_refused() {
     assert!(refused(5, 4));
 }
 
-/// A few rows of a large weight, which are one pass over it: against plain sums, on every instruction set and thread count the same.
+/// Large weights, with a few rows (one pass over the weight) and with more (a blocked product): against plain sums, on every instruction
+/// set and thread count the same.
 #[test]
-fn a_few_rows_of_a_large_weight() {
-    for (rows, inputs, outputs) in [(1, 70, 67), (1, 4096, 1), (2, 131, 40), (5, 100, 83), (8, 33, 401), (1, 768, 300)] {
+fn large_weights() {
+    let few = [(1, 70, 67), (1, 4096, 1), (2, 131, 40), (5, 100, 83), (8, 33, 401), (1, 768, 300)];
+    let more = [(9, 1031, 521), (40, 130, 4100), (9, 0, 4100), (300, 768, 700)];
+    for (rows, inputs, outputs) in few.into_iter().chain(more) {
         let (w, b) = (numbers(1, inputs * outputs), numbers(2, outputs));
         let (x, residual) = (numbers(3, rows * inputs), numbers(4, rows * outputs));
         let exact: Vec<f64> = (0..rows * outputs)
@@ -349,7 +352,7 @@ fn a_few_rows_of_a_large_weight() {
         let all = [&w[..], &b, &x, &residual];
         close(&run::<f64>(all, inputs, outputs), &exact, 1e-13, "f64");
         let single = run::<f32>(all, inputs, outputs);
-        // Sums of at most 4096 terms in sixteen lanes.
+        // Sums of at most 4096 terms in sixteen lanes, or of 1031 in a row.
         let wide: Vec<f64> = single.iter().map(|v| f64::from(*v)).collect();
         close(&wide, &exact, 1e-5, "f32");
         for isa in available() {

@@ -1,7 +1,7 @@
 //! causal-conv1d.
 
 use super::{
-    Engine, Operation, Request, SizeOf, Timing, array, axes, emulated, exchange, from_single, narrow, needed, optional,
+    Engine, Operation, Request, SizeOf, Timing, array, axes, exchange, from_single, narrow, needed, on_device, optional,
     sequences, single, wave, wide,
 };
 use crate::kernels::device;
@@ -64,12 +64,12 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
                 }
             }
         }
-        Engine::Emulated => {
+        Engine::Device(target) => {
             let (weight, bias, x) = (single(&weight), bias.as_deref().map(single), single(&rows));
             let conv = conv_of(&conv, &weight, bias.as_deref());
             let (mut to, mut carried) = (vec![0f32; y.len()], vec![0f32; after.len()]);
             let before = before.as_deref().map(single);
-            emulated(|device| device::conv::forward(device, &conv, &x, before.as_deref(), &mut to, Some(&mut carried)))?;
+            on_device(target, |device| device::conv::forward(device, &conv, &x, before.as_deref(), &mut to, Some(&mut carried)))?;
             (y, after) = (from_single(to), from_single(carried));
         }
         Engine::Reference => {
@@ -98,7 +98,7 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
             )
         });
         (dx, dw, db, dbefore) = (narrow(x), narrow(w), narrow(b), narrow(first));
-    } else if request.engine == Engine::Emulated {
+    } else if let Engine::Device(target) = request.engine {
         let (weight, bias, x) = (single(&weight), bias.as_deref().map(single), single(&rows));
         let conv = conv_of(&conv, &weight, bias.as_deref());
         let mut parts = [dx.len(), dw.len(), db.len(), dbefore.len()].map(|len| vec![0f32; len]);
@@ -111,7 +111,7 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
                 bias: bias.is_some().then_some(&mut bias_to[..]),
                 before: Some(before_to),
             };
-            emulated(|device| device::conv::backward(device, &conv, &x, before.as_deref(), &dy, dafter.as_deref(), to))?;
+            on_device(target, |device| device::conv::backward(device, &conv, &x, before.as_deref(), &dy, dafter.as_deref(), to))?;
         }
         [dx, dw, db, dbefore] = parts.map(from_single);
     } else {

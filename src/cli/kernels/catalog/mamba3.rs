@@ -1,7 +1,7 @@
 //! mamba3.
 
 use super::{
-    Engine, Operation, Request, SizeOf, Timing, array, axes, emulated, exchange, from_single, narrow, needed, optional,
+    Engine, Operation, Request, SizeOf, Timing, array, axes, exchange, from_single, narrow, needed, on_device, optional,
     sequences, single, wave, wide,
 };
 use crate::kernels::device;
@@ -271,13 +271,13 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
                 }
             }
         }
-        Engine::Emulated => {
+        Engine::Device(target) => {
             let ones: All<f32> = std::array::from_fn(|i| all[i].as_deref().map(single));
             let first: Option<[Vec<f32>; 4]> = first.as_ref().map(|f| std::array::from_fn(|i| single(&f[i])));
             let (scan, x) = views(&ones, sequences, shape);
             let mut to = vec![0f32; out.len()];
             let mut carried: [Vec<f32>; 4] = std::array::from_fn(|i| vec![0f32; last[i].len()]);
-            emulated(|device| {
+            on_device(target, |device| {
                 device::mamba3::forward(device, &scan, &x, first.as_ref().map(states), &mut to, Some(states_mut(&mut carried)))
             })?;
             (out, last) = (from_single(to), carried.map(from_single));

@@ -10,7 +10,7 @@ mod softsort;
 mod ssd;
 mod state_fusion;
 
-use crate::kernels::device::{DeviceError, Executor};
+use crate::kernels::device::{self, DeviceError, Executor, Target};
 use crate::kernels::scan::Sequences;
 use crate::kernels::simd::Real;
 use crate::table::arrays::{Array, Arrays};
@@ -41,9 +41,9 @@ pub enum Engine {
     Step,
     /// the definition, in f64
     Reference,
-    /// the GPU's kernels, thread by thread on the host
+    /// by a device's kernels
     #[value(skip)]
-    Emulated,
+    Device(Target),
 }
 
 /// What is asked of an operation.
@@ -177,7 +177,7 @@ impl Request<'_> {
     /// Refuses to go step by step where nothing is carried from one to the next.
     fn without_steps(&self, operation: &str) -> Result<(), String> {
         match self.engine {
-            Engine::Step | Engine::Emulated => {
+            Engine::Step | Engine::Device(_) => {
                 Err(format!("{operation} carries no state and has no steps: choose scan or reference"))
             }
             Engine::Scan | Engine::Reference => Ok(()),
@@ -228,17 +228,9 @@ fn sequences<'a>(bounds: &'a Option<Vec<usize>>, batch: usize, len: usize) -> Se
     }
 }
 
-/// Runs `work` on the emulated device.
-#[cfg(feature = "emulator")]
-fn emulated<R>(work: impl FnOnce(&mut dyn Executor) -> Result<R, DeviceError>) -> Result<R, String> {
-    use crate::kernels::device::emulator::{Emulator, Order};
-    work(&mut Emulator::new(Order::Forward)).map_err(|e| e.to_string())
-}
-
-/// There is none.
-#[cfg(not(feature = "emulator"))]
-fn emulated<R>(_: impl FnOnce(&mut dyn Executor) -> Result<R, DeviceError>) -> Result<R, String> {
-    Err("this build has no emulator: build with the feature \"emulator\"".into())
+/// Runs `work` on a device.
+fn on_device<R>(target: Target, work: impl FnOnce(&mut dyn Executor) -> Result<R, DeviceError>) -> Result<R, String> {
+    device::open(target).and_then(|mut device| work(&mut *device)).map_err(|e| e.to_string())
 }
 
 /// Numbers as a device holds them.

@@ -84,7 +84,7 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
         Owned { log_dt: narrow(exact.log_dt.clone()), rank: exact.rank, parts: exact.parts.clone().map(|z| z.map(narrow)) };
     let mut k = vec![T::ZERO; len];
     match request.engine {
-        Engine::Scan | Engine::Emulated => {
+        Engine::Scan | Engine::Device(_) => {
             of.parts[3] = tilde.clone().map(narrow);
             of.dplr().kernel(len, &mut k);
         }

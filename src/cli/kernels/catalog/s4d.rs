@@ -157,7 +157,7 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
     let (mut k, mut y) = (zeros(h * l), zeros(u.len()));
     let mut last: Two<T> = initial.clone().unwrap_or_else(|| [zeros(s4d.state_len()), zeros(s4d.state_len())]);
     match request.engine {
-        Engine::Scan | Engine::Emulated => {
+        Engine::Scan | Engine::Device(_) => {
             s4d.kernel(l, &mut k);
             s4d.forward(&u, initial.as_ref().map(view), &mut y, Some(view_mut(&mut last)));
         }

@@ -1,7 +1,7 @@
 //! selective-scan.
 
 use super::{
-    Engine, Operation, Request, SizeOf, Timing, array, axes, emulated, exchange, from_single, narrow, needed, optional,
+    Engine, Operation, Request, SizeOf, Timing, array, axes, exchange, from_single, narrow, needed, on_device, optional,
     sequences, single, wave, wide,
 };
 use crate::kernels::device::selective::OnDevice;
@@ -140,14 +140,16 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
                 }
             }
         }
-        Engine::Emulated => {
+        Engine::Device(target) => {
             let single = owned.to::<f32>();
             let mut parts = [out.len(), last.len(), starts.len()].map(|len| vec![0f32; len]);
             {
                 let [out, last, starts] = &mut parts;
                 let (scan, x) = (single.scan(sequences, [d, n, g]), single.inputs());
                 let starts = request.gradients.then_some(&mut starts[..]);
-                emulated(|device| OnDevice::new(device).forward(&scan, &x, single.first.as_deref(), out, Some(last), starts))?;
+                on_device(target, |device| {
+                    OnDevice::new(device).forward(&scan, &x, single.first.as_deref(), out, Some(last), starts)
+                })?;
             }
             [out, last, starts] = parts.map(from_single);
         }
@@ -178,7 +180,7 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
         );
         (du, ddelta, dz, db, dc) = (narrow(all.u), narrow(all.delta), narrow(all.z), narrow(all.b), narrow(all.c));
         (da, dskip, dbias, dfirst) = (narrow(all.a), narrow(all.skip), narrow(all.delta_bias), narrow(all.initial));
-    } else if request.engine == Engine::Emulated {
+    } else if let Engine::Device(target) = request.engine {
         let one = owned.to::<f32>();
         let all = [&du, &ddelta, &db, &dc, &dz, &da, &dskip, &dbias, &dfirst];
         let mut parts = all.map(|v| vec![0f32; v.len()]);
@@ -197,7 +199,7 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
             };
             let (scan, x) = (one.scan(sequences, [d, n, g]), one.inputs());
             let (starts, dout, dlast) = (single(&starts), single(&dout), dlast.as_deref().map(single));
-            emulated(|device| OnDevice::new(device).backward(&scan, &x, &starts, &dout, dlast.as_deref(), gradients))?;
+            on_device(target, |device| OnDevice::new(device).backward(&scan, &x, &starts, &dout, dlast.as_deref(), gradients))?;
         }
         [du, ddelta, db, dc, dz, da, dskip, dbias, dfirst] = parts.map(from_single);
     } else {
@@ -258,7 +260,15 @@ fn timing(size: SizeOf<'_>) -> Timing {
     let (mut du, mut ddelta, mut dz, dout) = (out.clone(), out.clone(), out.clone(), out.clone());
     let (mut db, mut dc, mut da) = (kept.b.clone(), kept.c.clone(), kept.a.clone());
     let (mut dskip, mut dbias) = (vec![0f32; d], vec![0f32; d]);
-    let forward = move || owned.scan(sequences, [d, n, g]).forward(&owned.inputs(), None, &mut out, None, Some(&mut starts));
+    // One step by itself is decoding: nothing is kept for the way back, and the state comes in and goes on.
+    let decoding = l == 1;
+    let states_in = decoding.then(|| wave(b * d * n, 1.0, 0.0));
+    let mut states_on = states_in.clone();
+    let forward = move || {
+        let starts = if decoding { None } else { Some(&mut starts[..]) };
+        let scan = owned.scan(sequences, [d, n, g]);
+        scan.forward(&owned.inputs(), states_in.as_deref(), &mut out, states_on.as_deref_mut(), starts);
+    };
     let backward = move || {
         let gradients = Gradients {
             u: Some(&mut du),
@@ -275,10 +285,12 @@ fn timing(size: SizeOf<'_>) -> Timing {
     };
     let (stream, coupling) = (4.0 * (b * d * l) as f64, 4.0 * (b * g * n * l) as f64);
     let states = (b * d * l * n) as f64;
+    // A and the states, which are little beside everything else unless there is but one step.
+    let carried = if decoding { 4.0 * (d * n + 2 * b * d * n) as f64 } else { 0.0 };
     Timing {
         forward: Box::new(forward),
         backward: Box::new(backward),
-        bytes: [4.0 * stream + 2.0 * coupling, 7.0 * stream + 4.0 * coupling],
+        bytes: [4.0 * stream + 2.0 * coupling + carried, 7.0 * stream + 4.0 * coupling],
         flops: [9.0 * states, 24.0 * states],
     }
 }

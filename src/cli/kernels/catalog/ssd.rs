@@ -1,7 +1,7 @@
 //! ssd.
 
 use super::{
-    Engine, Operation, Request, SizeOf, Timing, array, axes, emulated, from_single, narrow, needed, optional, sequences, single,
+    Engine, Operation, Request, SizeOf, Timing, array, axes, from_single, narrow, needed, on_device, optional, sequences, single,
     wave, wide,
 };
 use crate::kernels::device;
@@ -126,11 +126,13 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
                 }
             }
         }
-        Engine::Emulated => {
+        Engine::Device(target) => {
             let one = owned.to::<f32>();
             let (mut to, mut carried) = (vec![0f32; y.len()], vec![0f32; last.len()]);
             let (scan, x) = (one.scan(sequences, sizes), one.inputs());
-            emulated(|device| device::ssd::forward(device, &scan, &x, one.first.as_deref(), &mut to, Some(&mut carried)))?;
+            on_device(target, |device| {
+                device::ssd::forward(device, &scan, &x, one.first.as_deref(), &mut to, Some(&mut carried))
+            })?;
             (y, last) = (from_single(to), from_single(carried));
         }
         Engine::Reference => {
@@ -159,7 +161,7 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
         );
         (dx, ddt, da, db, dc) = (narrow(all.x), narrow(all.dt), narrow(all.a), narrow(all.b), narrow(all.c));
         (dskip, dfirst) = (narrow(all.skip), narrow(all.initial));
-    } else if request.engine == Engine::Emulated {
+    } else if let Engine::Device(target) = request.engine {
         let one = owned.to::<f32>();
         let mut parts = [&dx, &ddt, &da, &db, &dc, &dskip, &dfirst].map(|v| vec![0f32; v.len()]);
         {
@@ -175,7 +177,9 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
             };
             let (scan, x) = (one.scan(sequences, sizes), one.inputs());
             let (dy, dlast) = (single(&dy), dlast.as_deref().map(single));
-            emulated(|device| device::ssd::backward(device, &scan, &x, one.first.as_deref(), &dy, dlast.as_deref(), gradients))?;
+            on_device(target, |device| {
+                device::ssd::backward(device, &scan, &x, one.first.as_deref(), &dy, dlast.as_deref(), gradients)
+            })?;
         }
         [dx, ddt, da, db, dc, dskip, dfirst] = parts.map(from_single);
     } else {
@@ -220,7 +224,12 @@ fn timing(size: SizeOf<'_>) -> Timing {
     let mut y = owned.x.clone();
     let (mut dx, mut ddt, mut db, mut dc) = (kept.x.clone(), kept.dt.clone(), kept.b.clone(), kept.c.clone());
     let (mut da, mut dskip) = (vec![0f32; h], vec![0f32; h]);
-    let forward = move || owned.scan(sequences, sizes).forward(&owned.inputs(), None, &mut y, None);
+    // One step by itself is decoding: the state comes in and goes on.
+    let states_in = (l == 1).then(|| wave(b * h * p * n, 1.0, 0.0));
+    let mut states_on = states_in.clone();
+    let carried = 8.0 * states_in.as_ref().map_or(0, Vec::len) as f64;
+    let forward =
+        move || owned.scan(sequences, sizes).forward(&owned.inputs(), states_in.as_deref(), &mut y, states_on.as_deref_mut());
     let backward = move || {
         let gradients = Gradients {
             x: Some(&mut dx),
@@ -240,7 +249,7 @@ fn timing(size: SizeOf<'_>) -> Timing {
     Timing {
         forward: Box::new(forward),
         backward: Box::new(backward),
-        bytes: [2.0 * stream + 2.0 * coupling, 3.0 * stream + 4.0 * coupling],
+        bytes: [2.0 * stream + 2.0 * coupling + carried, 3.0 * stream + 4.0 * coupling],
         flops: [flops, 2.5 * flops],
     }
 }

@@ -51,7 +51,7 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
     let mut out = vec![T::ZERO; h.len()];
     match request.engine {
         Engine::Reference => out = narrow(reference::forward(&exactly, &wide(&rows))),
-        Engine::Scan | Engine::Emulated | Engine::Step => fusion.forward(&rows, &mut out),
+        Engine::Scan | Engine::Device(_) | Engine::Step => fusion.forward(&rows, &mut out),
     }
     let mut to = Arrays::default();
     to.push("out", array(&shape, exchange(&out, grid.cells(), d)));

@@ -178,15 +178,16 @@ fn operations_are_listed_and_timed() {
     assert_eq!(timings[0]["sizes"], "b=1 d=8 l=64 k=4");
 }
 
+fn refused(line: &str, why: &str) {
+    let (code, stdout, stderr) = run_with(line, "");
+    assert_eq!(code, 2, "{line}: {stderr}");
+    assert!(stdout.is_empty() && stderr.contains(why), "{line}: {stderr}");
+}
+
 #[test]
 fn mistakes_are_explained() {
     let (path, g) = golden("selective_scan");
     let dir = temp();
-    let refused = |line: &str, why: &str| {
-        let (code, stdout, stderr) = run_with(line, "");
-        assert_eq!(code, 2, "{line}: {stderr}");
-        assert!(stdout.is_empty() && stderr.contains(why), "{line}: {stderr}");
-    };
     refused(&format!("kernels run selectiv-scan {path}"), "expected causal-conv1d, selective-scan, ssd, mamba3");
     refused(&format!("kernels run selective-scan {path} --linear"), "no activation");
     refused(&format!("kernels run selective-scan {path} --chunk 8"), "does not work in chunks");
@@ -312,4 +313,25 @@ fn language_models_run_whole_in_chunks_and_step_by_step() {
     }
     let (code, _, err) = run(&format!("kernels apply {} {bad}", dir.path().display()));
     assert!(code == 2 && err.contains("config.json"), "{err}");
+}
+
+#[test]
+fn bf16_rounds_what_belongs_to_the_steps() {
+    let (path, _) = golden("selective_scan");
+    let found = json(&format!("kernels run selective-scan {path} --grad --dtype bf16"));
+    let plain = json(&format!("kernels run selective-scan {path} --grad"));
+    let is_bf16 = |v: &f64| (*v as f32).to_bits() & 0xFFFF == 0;
+    for name in ["out", "g_u", "g_delta", "g_B", "g_C", "g_z"] {
+        let (found, plain) = (flat(&found[name]), flat(&plain[name]));
+        assert!(found.iter().all(is_bf16), "{name}");
+        let size = plain.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+        // Inputs and results are off by 2^-8 of a number at most; inputs weigh in by a few units.
+        assert!(found.iter().zip(&plain).all(|(f, p)| (f - p).abs() <= size / 16.0), "{name}");
+    }
+    assert!(!flat(&found["last_state"]).iter().all(is_bf16));
+    refused(&format!("kernels run s4d {path} --dtype bf16"), "causal-conv1d, selective-scan, ssd, mamba3 have it");
+    refused(&format!("kernels run selective-scan {path} --dtype bf16 --engine step"), "leave --engine and --device out");
+    refused("kernels bench s4d --dtype bf16", "has no bf16");
+    let rows = json("kernels bench causal-conv1d --size d=8,l=64 --rounds 1 --dtype bf16 --json");
+    assert!(rows["timings"].as_array().is_some_and(|t| t.len() == 2));
 }

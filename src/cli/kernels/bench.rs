@@ -6,7 +6,7 @@ use crate::cli::failure::{Failure, Outcome};
 use crate::cli::session::Session;
 use crate::kernels::machine::{copy_bandwidth, multiply_peak};
 use crate::table::{Table, Values};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ pub const EXAMPLES: &str = "Examples:
   shoal kernels bench
   shoal kernels bench selective-scan --size b=8,l=512 --rounds 20
 
-Times are medians on all threads in f32. Bytes and operations are those an operation needs at least (shoal's own docs count them), and the
+Times are medians on all threads. Bytes and operations are those an operation needs at least (shoal's own docs count them), and the
 shares are of what a plain copy and independent multiply-adds reach on this machine right now. selective-scan and ssd with l=1 are timed as
 one step of decoding, the state carried in and on.";
 
@@ -27,11 +27,21 @@ pub struct BenchArgs {
     /// Sizes by the letters of the axes, such as b=8,l=512 [default: those of a 130M model]
     #[arg(long, value_name = "SIZES", value_delimiter = ',', value_parser = size)]
     size: Vec<(String, usize)>,
+    /// Numbers of arrays over the steps; all else is f32. bf16: causal-conv1d, selective-scan, ssd, mamba3.
+    #[arg(long, value_enum, default_value = "f32", value_name = "TYPE")]
+    dtype: NumberArg,
     /// Timed runs of each.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rounds: u32,
     #[command(flatten)]
     output: OutputArgs,
+}
+
+/// See [`BenchArgs::dtype`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum NumberArg {
+    F32,
+    Bf16,
 }
 
 fn size(text: &str) -> Result<(String, usize), String> {
@@ -66,8 +76,9 @@ pub fn run(args: BenchArgs, mut session: Session) -> Outcome {
     if args.output.plot.is_some() {
         return Err(Failure::usage("kernels bench draws no picture: leave --plot out"));
     }
+    let half = args.dtype == NumberArg::Bf16;
     let ops: Vec<&Operation> = if args.op.is_empty() {
-        catalog::ALL.to_vec()
+        catalog::ALL.iter().copied().filter(|op| !half || op.bf16.is_some()).collect()
     } else {
         let find = |name: &String| {
             catalog::find(name)
@@ -75,6 +86,9 @@ pub fn run(args: BenchArgs, mut session: Session) -> Outcome {
         };
         args.op.iter().map(find).collect::<Outcome<_>>()?
     };
+    if let Some(op) = ops.iter().find(|op| half && op.bf16.is_none()) {
+        return Err(Failure::usage(format!("--dtype bf16: {} has no bf16, {} have it", op.name, catalog::names_in_bf16())));
+    }
     for (letter, _) in &args.size {
         if !ops.iter().any(|op| op.sizes.iter().any(|(l, _)| l == letter)) {
             return Err(Failure::usage(format!("--size {letter}=...: none of the operations has such an axis")));
@@ -89,7 +103,7 @@ pub fn run(args: BenchArgs, mut session: Session) -> Outcome {
             let given = args.size.iter().rev().find(|(l, _)| l == letter).map(|(_, n)| *n);
             given.or_else(|| op.sizes.iter().find(|(l, _)| *l == letter).map(|(_, n)| *n)).unwrap_or(1)
         };
-        let mut timing = (op.timing)(&of);
+        let mut timing = op.bf16.filter(|_| half).unwrap_or(op.timing)(&of);
         let sizes = op.sizes.iter().map(|(l, _)| format!("{l}={}", of(l))).collect::<Vec<_>>().join(" ");
         for (i, pass) in ["forward", "backward"].into_iter().enumerate() {
             if session.observer().cancelled() {
@@ -126,5 +140,6 @@ pub fn run(args: BenchArgs, mut session: Session) -> Outcome {
             "timings": rows.iter().map(row).collect::<Vec<_>>(),
         }))
     })?;
-    session.finish(&json!({ "rounds": args.rounds, "size": args.size }))
+    let dtype = if half { "bf16" } else { "f32" };
+    session.finish(&json!({ "rounds": args.rounds, "size": args.size, "dtype": dtype }))
 }

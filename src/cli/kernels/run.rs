@@ -33,9 +33,10 @@ pub struct RunArgs {
     /// Compute gradients too.
     #[arg(long)]
     grad: bool,
-    /// Numbers to compute and write with.
+    /// Numbers to compute and write with. bf16: arrays over the steps are rounded to bf16 and so are results of that length, all else,
+    /// states too, is f32 (causal-conv1d, selective-scan, ssd, mamba3); files hold them as f32.
     #[arg(long, value_enum, default_value = "f32", value_name = "TYPE")]
-    dtype: DtypeArg,
+    dtype: NumberArg,
     /// How to compute; all must agree up to rounding.
     #[arg(long, value_enum, default_value = "scan", value_name = "HOW")]
     engine: Engine,
@@ -52,6 +53,14 @@ pub struct RunArgs {
 }
 
 /// See [`RunArgs::dtype`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum NumberArg {
+    F32,
+    F64,
+    Bf16,
+}
+
+/// What models compute with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum DtypeArg {
     F32,
@@ -88,8 +97,15 @@ pub fn run(args: RunArgs, mut session: Session) -> Outcome {
     if args.chunk.is_some() && !(op.chunked && args.engine == Engine::Scan) {
         return Err(Failure::usage(format!("--chunk: {} does not work in chunks this way", op.name)));
     }
-    let double = args.dtype == DtypeArg::F64;
+    let (double, half) = (args.dtype == NumberArg::F64, args.dtype == NumberArg::Bf16);
+    if half && op.bf16.is_none() {
+        return Err(Failure::usage(format!("--dtype bf16: {} has no bf16, {} have it", op.name, catalog::names_in_bf16())));
+    }
+    if half && (args.engine != Engine::Scan || args.device != DeviceArg::Cpu) {
+        return Err(Failure::usage("--dtype bf16 computes scans on the CPU: leave --engine and --device out"));
+    }
     let engine = match args.device.target() {
+        None if half => Engine::Half,
         None => args.engine,
         Some(target) => {
             if double || args.engine != Engine::Scan {

@@ -12,6 +12,7 @@ mod columns;
 pub mod cross_scan;
 mod edges;
 mod grid;
+pub mod half;
 mod lanes;
 pub mod lowrank;
 pub mod lti;

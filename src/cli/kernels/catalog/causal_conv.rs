@@ -1,8 +1,8 @@
 //! causal-conv1d.
 
 use super::{
-    Engine, Operation, Request, SizeOf, Timing, array, axes, exchange, from_single, narrow, needed, on_device, optional,
-    sequences, single, wave, wide,
+    Engine, Operation, Request, SizeOf, Timing, array, axes, exchange, from_halves, from_single, halves, narrow, needed,
+    on_device, optional, sequences, single, wave, wide,
 };
 use crate::kernels::device;
 use crate::kernels::scan::Sequences;
@@ -30,6 +30,7 @@ pub const OPERATION: Operation = Operation {
     double: run::<f64>,
     sizes: &[("b", 1), ("d", 1536), ("l", 2048), ("k", 4)],
     timing,
+    bf16: Some(timing_bf16),
 };
 
 fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
@@ -71,6 +72,14 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
             let before = before.as_deref().map(single);
             on_device(target, |device| device::conv::forward(device, &conv, &x, before.as_deref(), &mut to, Some(&mut carried)))?;
             (y, after) = (from_single(to), from_single(carried));
+        }
+        Engine::Half => {
+            let (weight, bias) = (single(&weight), bias.as_deref().map(single));
+            let conv = conv_of(&conv, &weight, bias.as_deref());
+            let (mut to, mut carried) = (vec![0; y.len()], vec![0f32; after.len()]);
+            let before = before.as_deref().map(single);
+            conv.forward_bf16(&halves(&rows), before.as_deref(), &mut to, Some(&mut carried));
+            (y, after) = (from_halves(to), from_single(carried));
         }
         Engine::Reference => {
             let (exact, carried) =
@@ -114,6 +123,18 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
             on_device(target, |device| device::conv::backward(device, &conv, &x, before.as_deref(), &dy, dafter.as_deref(), to))?;
         }
         [dx, dw, db, dbefore] = parts.map(from_single);
+    } else if request.engine == Engine::Half {
+        let (weight, bias) = (single(&weight), bias.as_deref().map(single));
+        let conv = conv_of(&conv, &weight, bias.as_deref());
+        let (before, dafter) = (before.as_deref().map(single), dafter.as_deref().map(single));
+        let mut bits = vec![0; dx.len()];
+        let mut parts = [dw.len(), db.len(), dbefore.len()].map(|len| vec![0f32; len]);
+        let [weight_to, bias_to, before_to] = &mut parts;
+        let to =
+            Gradients { x: Some(&mut bits[..]), weight: Some(&mut weight_to[..]), bias: Some(bias_to), before: Some(before_to) };
+        conv.backward_bf16(&halves(&rows), before.as_deref(), &halves(&dy), dafter.as_deref(), to);
+        dx = from_halves(bits);
+        [dw, db, dbefore] = parts.map(from_single);
     } else {
         let to = Gradients { x: Some(&mut dx), weight: Some(&mut dw), bias: Some(&mut db), before: Some(&mut dbefore) };
         conv.backward(&rows, before.as_deref(), &dy, dafter.as_deref(), to);
@@ -141,7 +162,6 @@ fn with_doubles<T: Real, R>(conv: &CausalConv<'_, T>, work: impl FnOnce(&CausalC
 
 fn timing(size: SizeOf<'_>) -> Timing {
     let (b, d, l, k) = (size("b"), size("d"), size("l"), size("k"));
-    let elements = (b * d * l) as f64;
     let data = move || (wave(b * l * d, 1.0, 0.0), wave(d * k, 0.5, 0.0), wave(d, 0.5, 0.0), vec![0f32; b * l * d]);
     let (x, weight, bias, mut y) = data();
     let forward = move || {
@@ -157,11 +177,34 @@ fn timing(size: SizeOf<'_>) -> Timing {
         let to = Gradients { x: Some(&mut dx), weight: Some(&mut dw), bias: Some(&mut db), before: None };
         conv.backward(&x, None, &x, None, to);
     };
-    Timing {
-        forward: Box::new(forward),
-        backward: Box::new(backward),
-        bytes: [8.0 * elements, 12.0 * elements],
-        // Taps, and a handful for SiLU; backward the same again, dx and dw.
-        flops: [elements * (2 * k + 4) as f64, elements * (6 * k + 8) as f64],
-    }
+    let [bytes, flops] = counts(b * d * l, k);
+    Timing { forward: Box::new(forward), backward: Box::new(backward), bytes, flops }
+}
+
+/// Bytes in f32 and operations, forward and backward.
+fn counts(elements: usize, taps: usize) -> [[f64; 2]; 2] {
+    let elements = elements as f64;
+    // Taps, and a handful for SiLU; backward the same again, dx and dw.
+    [[8.0 * elements, 12.0 * elements], [elements * (2 * taps + 4) as f64, elements * (6 * taps + 8) as f64]]
+}
+
+fn timing_bf16(size: SizeOf<'_>) -> Timing {
+    let (b, d, l, k) = (size("b"), size("d"), size("l"), size("k"));
+    let data = move || (halves(&wave(b * l * d, 1.0, 0.0)), wave(d * k, 0.5, 0.0), wave(d, 0.5, 0.0), vec![0u16; b * l * d]);
+    let (x, weight, bias, mut y) = data();
+    let forward = move || {
+        let sequences = Sequences::Equal { count: b, len: l };
+        let conv = CausalConv { sequences, channels: d, taps: k, weight: &weight, bias: Some(&bias), silu: true };
+        conv.forward_bf16(&x, None, &mut y, None);
+    };
+    let (x, weight, bias, mut dx) = data();
+    let (mut dw, mut db) = (weight.clone(), bias.clone());
+    let backward = move || {
+        let sequences = Sequences::Equal { count: b, len: l };
+        let conv = CausalConv { sequences, channels: d, taps: k, weight: &weight, bias: Some(&bias), silu: true };
+        let to = Gradients { x: Some(&mut dx[..]), weight: Some(&mut dw[..]), bias: Some(&mut db), before: None };
+        conv.backward_bf16(&x, None, &x, None, to);
+    };
+    let [bytes, flops] = counts(b * d * l, k);
+    Timing { forward: Box::new(forward), backward: Box::new(backward), bytes: bytes.map(|n| n / 2.0), flops }
 }

@@ -20,6 +20,7 @@ pub const SCAN: Operation = Operation {
     double: scan::<f64>,
     sizes: &[("b", 8), ("c", 96), ("h", 56), ("w", 56), ("k", 4)],
     timing: |size| timing(size, false),
+    bf16: None,
 };
 
 pub const MERGE: Operation = Operation {
@@ -36,6 +37,7 @@ pub const MERGE: Operation = Operation {
     double: merge::<f64>,
     sizes: &[("b", 8), ("c", 96), ("h", 56), ("w", 56), ("k", 4)],
     timing: |size| timing(size, true),
+    bf16: None,
 };
 
 /// All four unless others are given.

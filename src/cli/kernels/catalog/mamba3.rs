@@ -1,8 +1,8 @@
 //! mamba3.
 
 use super::{
-    Engine, Operation, Request, SizeOf, Timing, array, axes, exchange, from_single, narrow, needed, on_device, optional,
-    sequences, single, wave, wide,
+    Engine, Operation, Request, SizeOf, Timing, array, axes, exchange, from_halves, from_single, halves, narrow, needed,
+    on_device, optional, sequences, single, wave, wide,
 };
 use crate::kernels::device;
 use crate::kernels::scan::Sequences;
@@ -57,6 +57,7 @@ pub const OPERATION: Operation = Operation {
     double: run::<f64>,
     sizes: &[("b", 1), ("l", 2048), ("h", 24), ("p", 64), ("g", 1), ("n", 128), ("r", 1), ("s", 32)],
     timing,
+    bf16: Some(timing_bf16),
 };
 
 /// Under which name each input and its gradient go, and whether its last two axes are turned.
@@ -98,7 +99,7 @@ struct Shape {
 /// The inputs in the order of [`NAMES`]; what is not there is `None`.
 type All<T> = [Option<Vec<T>>; 15];
 
-fn views<'a, T: Real>(all: &'a All<T>, sequences: Sequences<'a>, shape: Shape) -> (Mamba3<'a, T>, Inputs<'a, T>) {
+fn views<'a, T>(all: &'a All<T>, sequences: Sequences<'a>, shape: Shape) -> (Mamba3<'a, T>, Inputs<'a, T>) {
     let of = |i: usize| all[i].as_deref();
     let there = |i: usize| of(i).unwrap_or_default();
     let Shape { heads, width, groups, states, rank, angles, shared_angles, chunk } = shape;
@@ -144,6 +145,20 @@ fn states<T>(of: &[Vec<T>; 4]) -> States<'_, T> {
 fn states_mut<T>(of: &mut [Vec<T>; 4]) -> StatesMut<'_, T> {
     let [angle, state, key, value] = of;
     StatesMut { angle, state, key, value }
+}
+
+/// How many of [`NAMES`] belong to the steps; they come first.
+const OF_STEPS: usize = 8;
+
+/// Same, those of the steps as bits of bf16.
+fn gradients_bf16<'a>(
+    steps: &'a mut All<u16>,
+    others: &'a mut All<f32>,
+    initial: Option<StatesMut<'a, f32>>,
+) -> Gradients<'a, f32, u16> {
+    let Gradients { q, k, x, z, log_decay, dt, trap, angles, .. } = gradients(steps, None);
+    let Gradients { q_bias, k_bias, skip, mix_x, mix_z, mix_out, norm, initial, .. } = gradients(others, initial);
+    Gradients { q, k, x, z, log_decay, dt, trap, angles, q_bias, k_bias, skip, mix_x, mix_z, mix_out, norm, initial }
 }
 
 /// Where the gradients go that are there, in the order of [`NAMES`].
@@ -282,6 +297,16 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
             })?;
             (out, last) = (from_single(to), carried.map(from_single));
         }
+        Engine::Half => {
+            let (bits, ones): (All<u16>, All<f32>) =
+                (all.each_ref().map(|v| v.as_deref().map(halves)), all.each_ref().map(|v| v.as_deref().map(single)));
+            let first: Option<[Vec<f32>; 4]> = first.as_ref().map(|f| f.each_ref().map(|v| single(v)));
+            let ((scan, _), (_, x)) = (views(&ones, sequences, shape), views(&bits, sequences, shape));
+            let mut to = vec![0; out.len()];
+            let mut carried: [Vec<f32>; 4] = last.each_ref().map(|v| vec![0f32; v.len()]);
+            scan.forward_bf16(&x, first.as_ref().map(states), &mut to, Some(states_mut(&mut carried)));
+            (out, last) = (from_halves(to), carried.map(from_single));
+        }
         Engine::Reference => {
             let (scan, x) = views(&doubles, sequences, shape);
             let (exact, carried) = reference::forward(&scan, &x, first_doubles.as_ref());
@@ -330,6 +355,19 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
         }
         let first = g.initial;
         dfirst = [first.angle, first.state, first.key, first.value].map(narrow);
+    } else if request.engine == Engine::Half {
+        let (bits, ones): (All<u16>, All<f32>) =
+            (all.each_ref().map(|v| v.as_deref().map(halves)), all.each_ref().map(|v| v.as_deref().map(single)));
+        let [first, dlast] = [&first, &dlast].map(|s| s.as_ref().map(|s| s.each_ref().map(|v| single(v))));
+        let ((scan, _), (_, x)) = (views(&ones, sequences, shape), views(&bits, sequences, shape));
+        let (mut of_steps, mut others) = (bits.clone(), ones.clone());
+        let mut found: [Vec<f32>; 4] = dfirst.each_ref().map(|v| vec![0f32; v.len()]);
+        let to = gradients_bf16(&mut of_steps, &mut others, Some(states_mut(&mut found)));
+        scan.backward_bf16(&x, first.as_ref().map(states), &halves(&dout), dlast.as_ref().map(states), to);
+        for (i, ((to, bits), one)) in gradients.iter_mut().zip(of_steps).zip(others).enumerate() {
+            *to = if i < OF_STEPS { bits.map(from_halves) } else { one.map(from_single) };
+        }
+        dfirst = found.map(from_single);
     } else {
         let to = self::gradients(&mut gradients, Some(states_mut(&mut dfirst)));
         scan.backward(&x, first.as_ref().map(states), &dout, dlast.as_ref().map(states), to);
@@ -345,31 +383,53 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
     Ok(to)
 }
 
-fn timing(size: SizeOf<'_>) -> Timing {
-    let [b, l, h, p, g, n, r, s] = ["b", "l", "h", "p", "g", "n", "r", "s"].map(size);
+/// Made-up inputs: batch, steps, heads, width, groups, states, rank, angles.
+fn made_up([b, l, h, p, g, n, r, s]: [usize; 8]) -> All<f32> {
     let rows = b * l;
-    let data = move || -> All<f32> {
-        let mix = || (r > 1).then(|| wave(h * r * p, 0.2, 1.0 / r as f32));
-        [
-            Some(wave(rows * r * g * n, 1.0, 0.0)),
-            Some(wave(rows * r * g * n, 1.0, 0.0)),
-            Some(wave(rows * h * p, 1.0, 0.0)),
-            Some(wave(rows * h * p, 1.0, 0.0)),
-            Some(wave(rows * h, 0.04, -0.05)),
-            Some(wave(rows * h, 0.04, 0.05)),
-            Some(wave(rows * h, 1.0, 0.0)),
-            Some(wave(rows * s, 1.0, 0.0)),
-            Some(wave(h * r * n, 0.2, 1.0)),
-            Some(wave(h * r * n, 0.2, 1.0)),
-            Some(wave(h, 1.0, 0.0)),
-            mix(),
-            mix(),
-            mix(),
-            None,
-        ]
-    };
+    let mix = || (r > 1).then(|| wave(h * r * p, 0.2, 1.0 / r as f32));
+    [
+        Some(wave(rows * r * g * n, 1.0, 0.0)),
+        Some(wave(rows * r * g * n, 1.0, 0.0)),
+        Some(wave(rows * h * p, 1.0, 0.0)),
+        Some(wave(rows * h * p, 1.0, 0.0)),
+        Some(wave(rows * h, 0.04, -0.05)),
+        Some(wave(rows * h, 0.04, 0.05)),
+        Some(wave(rows * h, 1.0, 0.0)),
+        Some(wave(rows * s, 1.0, 0.0)),
+        Some(wave(h * r * n, 0.2, 1.0)),
+        Some(wave(h * r * n, 0.2, 1.0)),
+        Some(wave(h, 1.0, 0.0)),
+        mix(),
+        mix(),
+        mix(),
+        None,
+    ]
+}
+
+fn shape_of([_, _, heads, width, groups, states, rank, angles]: [usize; 8]) -> Shape {
+    Shape { heads, width, groups, states, rank, angles, shared_angles: true, chunk: chunk_for(rank) }
+}
+
+/// Bytes in f32 and operations, forward and backward, of the same sizes.
+fn counts([b, l, h, p, g, n, r, _]: [usize; 8]) -> [[f64; 2]; 2] {
+    let rows = b * l;
+    let (stream, coupling) = (4.0 * (rows * h * p) as f64, 4.0 * (rows * r * g * n) as f64);
+    // As for ssd, with r keys and queries a step and chunks of so many rows in all.
     let chunk = chunk_for(r);
-    let shape = Shape { heads: h, width: p, groups: g, states: n, rank: r, angles: s, shared_angles: true, chunk };
+    let steps = chunk * r;
+    let of_head = (2 * l * r * steps * (n + p) + 4 * l * r * n * p + 2 * l.div_ceil(chunk) * n * p) as f64;
+    let flops = (b * h) as f64 * of_head;
+    [[3.0 * stream + 2.0 * coupling, 5.0 * stream + 4.0 * coupling], [flops, 2.5 * flops]]
+}
+
+const SIZES: [&str; 8] = ["b", "l", "h", "p", "g", "n", "r", "s"];
+
+fn timing(size: SizeOf<'_>) -> Timing {
+    let made = SIZES.map(size);
+    let [b, l, h, p, ..] = made;
+    let rows = b * l;
+    let data = move || made_up(made);
+    let shape = shape_of(made);
     let sequences = Sequences::Equal { count: b, len: l };
     let (all, kept) = (data(), data());
     let mut out = vec![0f32; rows * h * p];
@@ -383,15 +443,29 @@ fn timing(size: SizeOf<'_>) -> Timing {
         let (scan, x) = views(&kept, sequences, shape);
         scan.backward(&x, None, &dout, None, self::gradients(&mut gradients, None));
     };
-    let (stream, coupling) = (4.0 * (rows * h * p) as f64, 4.0 * (rows * r * g * n) as f64);
-    // As for ssd, with r keys and queries a step and chunks of so many rows in all.
-    let steps = chunk * r;
-    let of_head = (2 * l * r * steps * (n + p) + 4 * l * r * n * p + 2 * l.div_ceil(chunk) * n * p) as f64;
-    let flops = (b * h) as f64 * of_head;
-    Timing {
-        forward: Box::new(forward),
-        backward: Box::new(backward),
-        bytes: [3.0 * stream + 2.0 * coupling, 5.0 * stream + 4.0 * coupling],
-        flops: [flops, 2.5 * flops],
-    }
+    let [bytes, flops] = counts(made);
+    Timing { forward: Box::new(forward), backward: Box::new(backward), bytes, flops }
+}
+
+fn timing_bf16(size: SizeOf<'_>) -> Timing {
+    let made = SIZES.map(size);
+    let [b, l, h, p, ..] = made;
+    let shape = shape_of(made);
+    let sequences = Sequences::Equal { count: b, len: l };
+    let bits = |all: &All<f32>| -> All<u16> { all.each_ref().map(|v| v.as_deref().map(halves)) };
+    let (all, kept) = (made_up(made), made_up(made));
+    let (rows, kept_rows) = (bits(&all), bits(&kept));
+    let mut out = vec![0; b * l * h * p];
+    let dout = halves(&wave(out.len(), 1.0, 0.0));
+    let (mut of_steps, mut others) = (rows.clone(), all.clone());
+    let forward = move || {
+        let ((scan, _), (_, x)) = (views(&all, sequences, shape), views(&rows, sequences, shape));
+        scan.forward_bf16(&x, None, &mut out, None);
+    };
+    let backward = move || {
+        let ((scan, _), (_, x)) = (views(&kept, sequences, shape), views(&kept_rows, sequences, shape));
+        scan.backward_bf16(&x, None, &dout, None, gradients_bf16(&mut of_steps, &mut others, None));
+    };
+    let [bytes, flops] = counts(made);
+    Timing { forward: Box::new(forward), backward: Box::new(backward), bytes: bytes.map(|n| n / 2.0), flops }
 }

@@ -12,6 +12,7 @@ mod state_fusion;
 
 use crate::kernels::device::{self, DeviceError, Executor, Target};
 use crate::kernels::scan::Sequences;
+use crate::kernels::scan::half::{from_bf16, to_bf16};
 use crate::kernels::simd::Real;
 use crate::table::arrays::{Array, Arrays};
 
@@ -44,6 +45,9 @@ pub enum Engine {
     /// by a device's kernels
     #[value(skip)]
     Device(Target),
+    /// the fast form with bf16 over the steps
+    #[value(skip)]
+    Half,
 }
 
 /// What is asked of an operation.
@@ -96,6 +100,8 @@ pub struct Operation {
     /// Sizes of a timing run unless others are given.
     pub sizes: &'static Sizes,
     pub timing: fn(SizeOf<'_>) -> Timing,
+    /// A timing run with bf16 over the steps, if the operation has that.
+    pub bf16: Option<fn(SizeOf<'_>) -> Timing>,
 }
 
 impl Operation {
@@ -132,6 +138,11 @@ pub const ALL: &[&Operation] = &[
 /// Their names, for messages.
 pub fn names() -> String {
     ALL.iter().map(|op| op.name).collect::<Vec<_>>().join(", ")
+}
+
+/// The names of those that have bf16.
+pub fn names_in_bf16() -> String {
+    ALL.iter().filter(|op| op.bf16.is_some()).map(|op| op.name).collect::<Vec<_>>().join(", ")
 }
 
 /// The operation of a name.
@@ -177,7 +188,7 @@ impl Request<'_> {
     /// Refuses to go step by step where nothing is carried from one to the next.
     fn without_steps(&self, operation: &str) -> Result<(), String> {
         match self.engine {
-            Engine::Step | Engine::Device(_) => {
+            Engine::Step | Engine::Device(_) | Engine::Half => {
                 Err(format!("{operation} carries no state and has no steps: choose scan or reference"))
             }
             Engine::Scan | Engine::Reference => Ok(()),
@@ -231,6 +242,19 @@ fn sequences<'a>(bounds: &'a Option<Vec<usize>>, batch: usize, len: usize) -> Se
 /// Runs `work` on a device.
 fn on_device<R>(target: Target, work: impl FnOnce(&mut dyn Executor) -> Result<R, DeviceError>) -> Result<R, String> {
     device::open(target).and_then(|mut device| work(&mut *device)).map_err(|e| e.to_string())
+}
+
+/// The nearest bf16, as bits. `T` is f32.
+fn half<T: Real>(x: &T) -> u16 {
+    to_bf16(x.to_f64() as f32)
+}
+
+fn halves<T: Real>(x: &[T]) -> Vec<u16> {
+    x.iter().map(half).collect()
+}
+
+fn from_halves<T: Real>(x: Vec<u16>) -> Vec<T> {
+    x.into_iter().map(|v| T::from_f64(f64::from(from_bf16(v)))).collect()
 }
 
 /// Numbers as a device holds them.

@@ -22,6 +22,7 @@ pub const OPERATION: Operation = Operation {
     double: run::<f64>,
     sizes: &[("h", 256), ("l", 1024), ("n", 32)],
     timing,
+    bf16: None,
 };
 
 const MEASURES: [Measure; 4] = [Measure::LegS, Measure::LegT, Measure::FouT, Measure::LagT];
@@ -84,7 +85,7 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
         Owned { log_dt: narrow(exact.log_dt.clone()), rank: exact.rank, parts: exact.parts.clone().map(|z| z.map(narrow)) };
     let mut k = vec![T::ZERO; len];
     match request.engine {
-        Engine::Scan | Engine::Device(_) => {
+        Engine::Scan | Engine::Device(_) | Engine::Half => {
             of.parts[3] = tilde.clone().map(narrow);
             of.dplr().kernel(len, &mut k);
         }

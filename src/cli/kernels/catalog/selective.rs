@@ -1,8 +1,8 @@
 //! selective-scan.
 
 use super::{
-    Engine, Operation, Request, SizeOf, Timing, array, axes, exchange, from_single, narrow, needed, on_device, optional,
-    sequences, single, wave, wide,
+    Engine, Operation, Request, SizeOf, Timing, array, axes, exchange, from_halves, from_single, half, halves, narrow, needed,
+    on_device, optional, sequences, single, wave, wide,
 };
 use crate::kernels::device::selective::OnDevice;
 use crate::kernels::scan::Sequences;
@@ -35,6 +35,7 @@ pub const OPERATION: Operation = Operation {
     double: run::<f64>,
     sizes: &[("b", 1), ("d", 1536), ("l", 2048), ("n", 16), ("g", 1)],
     timing,
+    bf16: Some(timing_bf16),
 };
 
 /// The inputs in the kernel's order of axes.
@@ -50,11 +51,29 @@ struct Owned<T> {
     first: Option<Vec<T>>,
 }
 
-impl<T: Real> Owned<T> {
+impl<T> Owned<T> {
     fn inputs(&self) -> Inputs<'_, T> {
         Inputs { u: &self.u, delta: &self.delta, b: &self.b, c: &self.c, z: self.z.as_deref() }
     }
 
+    /// All numbers in another form.
+    fn map<U>(&self, of: impl Fn(&T) -> U) -> Owned<U> {
+        let all = |x: &Vec<T>| -> Vec<U> { x.iter().map(&of).collect() };
+        Owned {
+            u: all(&self.u),
+            delta: all(&self.delta),
+            a: all(&self.a),
+            b: all(&self.b),
+            c: all(&self.c),
+            skip: self.skip.as_ref().map(all),
+            z: self.z.as_ref().map(all),
+            bias: self.bias.as_ref().map(all),
+            first: self.first.as_ref().map(all),
+        }
+    }
+}
+
+impl<T: Real> Owned<T> {
     fn scan<'a>(&'a self, sequences: Sequences<'a>, [d, n, g]: [usize; 3]) -> SelectiveScan<'a, T> {
         SelectiveScan {
             sequences,
@@ -69,18 +88,7 @@ impl<T: Real> Owned<T> {
     }
 
     fn to<U: Real>(&self) -> Owned<U> {
-        let cast = |x: &Vec<T>| -> Vec<U> { x.iter().map(|v| U::from_f64(v.to_f64())).collect() };
-        Owned {
-            u: cast(&self.u),
-            delta: cast(&self.delta),
-            a: cast(&self.a),
-            b: cast(&self.b),
-            c: cast(&self.c),
-            skip: self.skip.as_ref().map(cast),
-            z: self.z.as_ref().map(cast),
-            bias: self.bias.as_ref().map(cast),
-            first: self.first.as_ref().map(cast),
-        }
+        self.map(|v| U::from_f64(v.to_f64()))
     }
 }
 
@@ -153,6 +161,19 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
             }
             [out, last, starts] = parts.map(from_single);
         }
+        Engine::Half => {
+            let (one, rows) = (owned.to::<f32>(), owned.map(half));
+            let mut bits = vec![0; out.len()];
+            let mut parts = [last.len(), starts.len()].map(|len| vec![0f32; len]);
+            {
+                let [last, starts] = &mut parts;
+                let starts = request.gradients.then_some(&mut starts[..]);
+                let scan = one.scan(sequences, [d, n, g]);
+                scan.forward_bf16(&rows.inputs(), one.first.as_deref(), &mut bits, Some(last), starts);
+            }
+            out = from_halves(bits);
+            [last, starts] = parts.map(from_single);
+        }
         Engine::Reference => {
             let exact = reference::forward(&exactly.scan(sequences, [d, n, g]), &exactly.inputs(), exactly.first.as_deref());
             (out, last) = (narrow(exact.out), narrow(exact.last));
@@ -202,6 +223,29 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
             on_device(target, |device| OnDevice::new(device).backward(&scan, &x, &starts, &dout, dlast.as_deref(), gradients))?;
         }
         [du, ddelta, db, dc, dz, da, dskip, dbias, dfirst] = parts.map(from_single);
+    } else if request.engine == Engine::Half {
+        let (one, rows) = (owned.to::<f32>(), owned.map(half));
+        let mut bits = [&du, &ddelta, &db, &dc, &dz].map(|v| vec![0; v.len()]);
+        let mut parts = [&da, &dskip, &dbias, &dfirst].map(|v| vec![0f32; v.len()]);
+        {
+            let ([u, delta, b, c, z], [a, skip, bias, first]) = (&mut bits, &mut parts);
+            let gradients = Gradients {
+                u: Some(&mut u[..]),
+                delta: Some(delta),
+                b: Some(b),
+                c: Some(c),
+                z: one.z.is_some().then_some(&mut z[..]),
+                a: Some(&mut a[..]),
+                skip: one.skip.is_some().then_some(&mut skip[..]),
+                delta_bias: one.bias.is_some().then_some(&mut bias[..]),
+                initial: Some(first),
+            };
+            let (starts, dlast) = (single(&starts), dlast.as_deref().map(single));
+            let scan = one.scan(sequences, [d, n, g]);
+            scan.backward_bf16(&rows.inputs(), &starts, &halves(&dout), dlast.as_deref(), gradients);
+        }
+        [du, ddelta, db, dc, dz] = bits.map(from_halves);
+        [da, dskip, dbias, dfirst] = parts.map(from_single);
     } else {
         if request.engine == Engine::Step {
             scan.forward(&x, owned.first.as_deref(), &mut out, None, Some(&mut starts));
@@ -237,9 +281,9 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
     Ok(to)
 }
 
-fn timing(size: SizeOf<'_>) -> Timing {
-    let [b, d, l, n, g] = ["b", "d", "l", "n", "g"].map(size);
-    let data = move || Owned {
+/// Made-up inputs: batch, channels, steps, states, groups.
+fn made_up([b, d, l, n, g]: [usize; 5]) -> Owned<f32> {
+    Owned {
         u: wave(b * l * d, 1.0, 0.0),
         delta: wave(b * l * d, 1.0, 0.0),
         a: (0..d * n).map(|i| -1.3 - (i % n) as f32).collect(),
@@ -249,7 +293,13 @@ fn timing(size: SizeOf<'_>) -> Timing {
         z: Some(wave(b * l * d, 1.0, 0.0)),
         bias: Some(wave(d, 0.5, -1.0)),
         first: None,
-    };
+    }
+}
+
+fn timing(size: SizeOf<'_>) -> Timing {
+    let sizes = ["b", "d", "l", "n", "g"].map(size);
+    let [b, d, l, n, g] = sizes;
+    let data = move || made_up(sizes);
     let sequences = Sequences::Equal { count: b, len: l };
     let owned = data();
     let mut out = vec![0f32; b * l * d];
@@ -291,6 +341,46 @@ fn timing(size: SizeOf<'_>) -> Timing {
         forward: Box::new(forward),
         backward: Box::new(backward),
         bytes: [4.0 * stream + 2.0 * coupling + carried, 7.0 * stream + 4.0 * coupling],
+        flops: [9.0 * states, 24.0 * states],
+    }
+}
+
+fn timing_bf16(size: SizeOf<'_>) -> Timing {
+    let sizes = ["b", "d", "l", "n", "g"].map(size);
+    let [b, d, l, n, g] = sizes;
+    let sequences = Sequences::Equal { count: b, len: l };
+    let (owned, kept) = (made_up(sizes), made_up(sizes));
+    let (rows, kept_rows) = (owned.map(half), kept.map(half));
+    let mut out = vec![0; b * l * d];
+    let mut starts = vec![0f32; owned.scan(sequences, [d, n, g]).starts_len()];
+    let mut kept_starts = starts.clone();
+    kept.scan(sequences, [d, n, g]).forward_bf16(&kept_rows.inputs(), None, &mut out, None, Some(&mut kept_starts));
+    let (mut du, mut ddelta, mut dz, dout) = (out.clone(), out.clone(), out.clone(), out.clone());
+    let (mut db, mut dc, mut da) = (rows.b.clone(), rows.c.clone(), kept.a.clone());
+    let (mut dskip, mut dbias) = (vec![0f32; d], vec![0f32; d]);
+    let forward = move || {
+        owned.scan(sequences, [d, n, g]).forward_bf16(&rows.inputs(), None, &mut out, None, Some(&mut starts));
+    };
+    let backward = move || {
+        let gradients = Gradients {
+            u: Some(&mut du[..]),
+            delta: Some(&mut ddelta),
+            b: Some(&mut db),
+            c: Some(&mut dc),
+            z: Some(&mut dz),
+            a: Some(&mut da[..]),
+            skip: Some(&mut dskip),
+            delta_bias: Some(&mut dbias),
+            initial: None,
+        };
+        kept.scan(sequences, [d, n, g]).backward_bf16(&kept_rows.inputs(), &kept_starts, &dout, None, gradients);
+    };
+    let (stream, coupling) = (2.0 * (b * d * l) as f64, 2.0 * (b * g * n * l) as f64);
+    let states = (b * d * l * n) as f64;
+    Timing {
+        forward: Box::new(forward),
+        backward: Box::new(backward),
+        bytes: [4.0 * stream + 2.0 * coupling, 7.0 * stream + 4.0 * coupling],
         flops: [9.0 * states, 24.0 * states],
     }
 }

@@ -19,6 +19,7 @@ pub const OPERATION: Operation = Operation {
     double: run::<f64>,
     sizes: &[("b", 8), ("l", 196)],
     timing,
+    bf16: None,
 };
 
 fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {

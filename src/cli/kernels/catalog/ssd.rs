@@ -1,8 +1,8 @@
 //! ssd.
 
 use super::{
-    Engine, Operation, Request, SizeOf, Timing, array, axes, from_single, narrow, needed, on_device, optional, sequences, single,
-    wave, wide,
+    Engine, Operation, Request, SizeOf, Timing, array, axes, from_halves, from_single, half, halves, narrow, needed, on_device,
+    optional, sequences, single, wave, wide,
 };
 use crate::kernels::device;
 use crate::kernels::scan::Sequences;
@@ -33,6 +33,7 @@ pub const OPERATION: Operation = Operation {
     double: run::<f64>,
     sizes: &[("b", 1), ("l", 2048), ("h", 24), ("p", 64), ("g", 1), ("n", 128)],
     timing,
+    bf16: Some(timing_bf16),
 };
 
 /// The inputs. D is per head or per head and channel.
@@ -49,27 +50,34 @@ struct Owned<T> {
 /// Heads, their width, groups, states, chunk.
 type Sizes = [usize; 5];
 
-impl<T: Real> Owned<T> {
+impl<T> Owned<T> {
     fn inputs(&self) -> Inputs<'_, T> {
         Inputs { x: &self.x, dt: &self.dt, b: &self.b, c: &self.c }
     }
 
+    /// All numbers in another form.
+    fn map<U>(&self, of: impl Fn(&T) -> U) -> Owned<U> {
+        let all = |x: &Vec<T>| -> Vec<U> { x.iter().map(&of).collect() };
+        Owned {
+            x: all(&self.x),
+            dt: all(&self.dt),
+            a: all(&self.a),
+            b: all(&self.b),
+            c: all(&self.c),
+            skip: self.skip.as_ref().map(|(wide, d)| (*wide, all(d))),
+            first: self.first.as_ref().map(all),
+        }
+    }
+}
+
+impl<T: Real> Owned<T> {
     fn scan<'a>(&'a self, sequences: Sequences<'a>, [heads, width, groups, states, chunk]: Sizes) -> Ssd<'a, T> {
         let skip = self.skip.as_ref().map(|(wide, d)| if *wide { Skip::Channel(&d[..]) } else { Skip::Head(&d[..]) });
         Ssd { sequences, heads, width, groups, states, chunk, a: &self.a, skip }
     }
 
     fn to<U: Real>(&self) -> Owned<U> {
-        let cast = |x: &Vec<T>| -> Vec<U> { x.iter().map(|v| U::from_f64(v.to_f64())).collect() };
-        Owned {
-            x: cast(&self.x),
-            dt: cast(&self.dt),
-            a: cast(&self.a),
-            b: cast(&self.b),
-            c: cast(&self.c),
-            skip: self.skip.as_ref().map(|(wide, d)| (*wide, cast(d))),
-            first: self.first.as_ref().map(cast),
-        }
+        self.map(|v| U::from_f64(v.to_f64()))
     }
 }
 
@@ -135,6 +143,12 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
             })?;
             (y, last) = (from_single(to), from_single(carried));
         }
+        Engine::Half => {
+            let (one, rows) = (owned.to::<f32>(), owned.map(half));
+            let (mut bits, mut carried) = (vec![0; y.len()], vec![0f32; last.len()]);
+            one.scan(sequences, sizes).forward_bf16(&rows.inputs(), one.first.as_deref(), &mut bits, Some(&mut carried));
+            (y, last) = (from_halves(bits), from_single(carried));
+        }
         Engine::Reference => {
             let exact = reference::forward(&exactly.scan(sequences, sizes), &exactly.inputs(), exactly.first.as_deref());
             (y, last) = (narrow(exact.y), narrow(exact.last));
@@ -182,6 +196,26 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
             })?;
         }
         [dx, ddt, da, db, dc, dskip, dfirst] = parts.map(from_single);
+    } else if request.engine == Engine::Half {
+        let (one, rows) = (owned.to::<f32>(), owned.map(half));
+        let mut bits = [&dx, &ddt, &db, &dc].map(|v| vec![0; v.len()]);
+        let mut parts = [&da, &dskip, &dfirst].map(|v| vec![0f32; v.len()]);
+        {
+            let ([x_to, dt, b, c], [a, skip, first]) = (&mut bits, &mut parts);
+            let gradients = Gradients {
+                x: Some(&mut x_to[..]),
+                dt: Some(dt),
+                b: Some(b),
+                c: Some(c),
+                a: Some(&mut a[..]),
+                skip: one.skip.is_some().then_some(&mut skip[..]),
+                initial: Some(first),
+            };
+            let (scan, dlast) = (one.scan(sequences, sizes), dlast.as_deref().map(single));
+            scan.backward_bf16(&rows.inputs(), one.first.as_deref(), &halves(&dy), dlast.as_deref(), gradients);
+        }
+        [dx, ddt, db, dc] = bits.map(from_halves);
+        [da, dskip, dfirst] = parts.map(from_single);
     } else {
         let gradients = Gradients {
             x: Some(&mut dx),
@@ -206,9 +240,9 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
     Ok(to)
 }
 
-fn timing(size: SizeOf<'_>) -> Timing {
-    let [b, l, h, p, g, n] = ["b", "l", "h", "p", "g", "n"].map(size);
-    let data = move || Owned {
+/// Made-up inputs: batch, steps, heads, width, groups, states.
+fn made_up([b, l, h, p, g, n]: [usize; 6]) -> Owned<f32> {
+    Owned {
         x: wave(b * l * h * p, 1.0, 0.0),
         dt: wave(b * l * h, 0.04, 0.05),
         a: (0..h).map(|i| -1.0 - 0.5 * i as f32).collect(),
@@ -216,7 +250,23 @@ fn timing(size: SizeOf<'_>) -> Timing {
         c: wave(b * l * g * n, 1.0, 0.0),
         skip: Some((false, wave(h, 1.0, 0.0))),
         first: None,
-    };
+    }
+}
+
+/// Bytes in f32 and operations, forward and backward, of the same sizes.
+fn counts([b, l, h, p, g, n]: [usize; 6]) -> [[f64; 2]; 2] {
+    let chunk = Ssd::<f32>::CHUNK;
+    let (stream, coupling) = (4.0 * (b * l * h * p) as f64, 4.0 * (b * l * g * n) as f64);
+    // Per sequence and head: 2·l·Q·(n + p) + 4·l·n·p + 2·(l / Q)·n·p; two and a half times that to come back.
+    let of_head = (2 * l * chunk * (n + p) + 4 * l * n * p + 2 * l.div_ceil(chunk) * n * p) as f64;
+    let flops = (b * h) as f64 * of_head;
+    [[2.0 * stream + 2.0 * coupling, 3.0 * stream + 4.0 * coupling], [flops, 2.5 * flops]]
+}
+
+fn timing(size: SizeOf<'_>) -> Timing {
+    let made = ["b", "l", "h", "p", "g", "n"].map(size);
+    let [b, l, h, p, g, n] = made;
+    let data = move || made_up(made);
     let sequences = Sequences::Equal { count: b, len: l };
     let chunk = Ssd::<f32>::CHUNK;
     let sizes = [h, p, g, n, chunk];
@@ -242,14 +292,33 @@ fn timing(size: SizeOf<'_>) -> Timing {
         };
         kept.scan(sequences, sizes).backward(&kept.inputs(), None, &kept.x, None, gradients);
     };
-    let (stream, coupling) = (4.0 * (b * l * h * p) as f64, 4.0 * (b * l * g * n) as f64);
-    // Per sequence and head: 2·l·Q·(n + p) + 4·l·n·p + 2·(l / Q)·n·p; two and a half times that to come back.
-    let of_head = (2 * l * chunk * (n + p) + 4 * l * n * p + 2 * l.div_ceil(chunk) * n * p) as f64;
-    let flops = (b * h) as f64 * of_head;
-    Timing {
-        forward: Box::new(forward),
-        backward: Box::new(backward),
-        bytes: [2.0 * stream + 2.0 * coupling + carried, 3.0 * stream + 4.0 * coupling],
-        flops: [flops, 2.5 * flops],
-    }
+    let [bytes, flops] = counts(made);
+    Timing { forward: Box::new(forward), backward: Box::new(backward), bytes: [bytes[0] + carried, bytes[1]], flops }
+}
+
+fn timing_bf16(size: SizeOf<'_>) -> Timing {
+    let made = ["b", "l", "h", "p", "g", "n"].map(size);
+    let [b, l, h, p, g, n] = made;
+    let sequences = Sequences::Equal { count: b, len: l };
+    let sizes = [h, p, g, n, Ssd::<f32>::CHUNK];
+    let (owned, kept) = (made_up(made), made_up(made));
+    let (rows, kept_rows) = (owned.map(half), kept.map(half));
+    let mut y = rows.x.clone();
+    let (mut dx, mut ddt, mut db, mut dc) = (rows.x.clone(), rows.dt.clone(), rows.b.clone(), rows.c.clone());
+    let (mut da, mut dskip) = (vec![0f32; h], vec![0f32; h]);
+    let forward = move || owned.scan(sequences, sizes).forward_bf16(&rows.inputs(), None, &mut y, None);
+    let backward = move || {
+        let gradients = Gradients {
+            x: Some(&mut dx[..]),
+            dt: Some(&mut ddt),
+            b: Some(&mut db),
+            c: Some(&mut dc),
+            a: Some(&mut da[..]),
+            skip: Some(&mut dskip),
+            initial: None,
+        };
+        kept.scan(sequences, sizes).backward_bf16(&kept_rows.inputs(), None, &kept_rows.x, None, gradients);
+    };
+    let [bytes, flops] = counts(made);
+    Timing { forward: Box::new(forward), backward: Box::new(backward), bytes: bytes.map(|n| n / 2.0), flops }
 }

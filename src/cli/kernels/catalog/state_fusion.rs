@@ -26,6 +26,7 @@ pub const OPERATION: Operation = Operation {
     double: run::<f64>,
     sizes: &[("b", 4), ("d", 128), ("h", 56), ("w", 56)],
     timing,
+    bf16: None,
 };
 
 /// The kernels, by dilation.
@@ -51,7 +52,7 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
     let mut out = vec![T::ZERO; h.len()];
     match request.engine {
         Engine::Reference => out = narrow(reference::forward(&exactly, &wide(&rows))),
-        Engine::Scan | Engine::Device(_) | Engine::Step => fusion.forward(&rows, &mut out),
+        Engine::Scan | Engine::Device(_) | Engine::Half | Engine::Step => fusion.forward(&rows, &mut out),
     }
     let mut to = Arrays::default();
     to.push("out", array(&shape, exchange(&out, grid.cells(), d)));

@@ -1,27 +1,38 @@
 //! Causal depthwise convolution over time, with SiLU if wanted.
 //!
-//! y_t\[c\] = act(bias\[c\] + Σ_j w\[c, j\]·x_{t−k+1+j}\[c\]) for j = 0..k: the last tap weighs the row itself. Rows before a sequence are those
-//! carried from an earlier part, or zeros.
+//! y_t\[c\] = act(bias\[c\] + Σ_j w\[c, j\]·x_{t−k+1+j}\[c\]) for j = 0..k: the last tap weighs the row itself. Rows before a
+//! sequence are those carried from an earlier part, or zeros.
 //!
 //! Cost: k multiply-adds per element (and an exponential with SiLU); one read of x and one write of y. Backward computes the
 //! pre-activations again: one read of x and dy, one write of dx.
 //!
-//! Source: Gu & Dao, Mamba, 2023 (arXiv 2312.00752), the layer before the scan. Different: the carried rows have gradients, sequences may
-//! be packed.
+//! Source: Gu & Dao, Mamba, 2023 (arXiv 2312.00752), the layer before the scan. Different: the carried rows have gradients,
+//! sequences may be packed.
 
+mod backward;
+mod carried;
+mod forward;
 pub mod reference;
 #[cfg(test)]
 mod tests;
 
 use super::Sequences;
-use crate::kernels::rows::{add_parts, each_vector, for_each, get, put};
-use crate::kernels::simd::{Kernel, Lanes, Real, dispatch, math};
+use super::half::Stored;
+use crate::kernels::rows::{add_parts, for_each};
+use crate::kernels::simd::{Real, dispatch};
+use backward::{Backward, Part};
+use carried::{Carried, CopyRow};
+use forward::Forward;
 use std::ops::Range;
 
 /// Taps at most.
 pub const MOST_TAPS: usize = 16;
 /// Rows of a task.
 const ROWS: usize = 256;
+/// Rows that are walked down together, a vector of channels at a time.
+const STRIP: usize = 4;
+/// Taps at most for which a strip is walked with weights and rows held in registers.
+const HELD: usize = 4;
 /// Tasks that add up gradients of weights, at most.
 const SUMS: usize = 64;
 
@@ -42,16 +53,17 @@ pub struct CausalConv<'a, T> {
 }
 
 /// Where gradients go, each as long as what it is the gradient of; written, not added to. `None`: not wanted.
+/// What belongs to the rows may be of another type `S`: bf16 as bits.
 #[derive(Debug)]
-pub struct Gradients<'a, T> {
-    pub x: Option<&'a mut [T]>,
+pub struct Gradients<'a, T, S = T> {
+    pub x: Option<&'a mut [S]>,
     pub weight: Option<&'a mut [T]>,
     pub bias: Option<&'a mut [T]>,
     /// Of the rows carried in.
     pub before: Option<&'a mut [T]>,
 }
 
-impl<T> Default for Gradients<'_, T> {
+impl<T, S> Default for Gradients<'_, T, S> {
     fn default() -> Self {
         Self { x: None, weight: None, bias: None, before: None }
     }
@@ -65,38 +77,9 @@ struct Piece {
     rows: Range<usize>,
 }
 
-/// A matrix with the rows carried in before it.
-#[derive(Clone, Copy)]
-struct Carried<'a, T> {
-    x: &'a [T],
-    before: Option<&'a [T]>,
-    zeros: &'a [T],
-    channels: usize,
-    taps: usize,
-}
-
-impl<'a, T: Real> Carried<'a, T> {
-    /// The row `back` rows before `row` of a sequence.
-    #[inline(always)]
-    fn row(&self, piece: &Piece, row: usize, back: usize) -> &'a [T] {
-        let d = self.channels;
-        match row.checked_sub(back).filter(|r| *r >= piece.whole.start) {
-            Some(r) => &self.x[r * d..(r + 1) * d],
-            None => match self.before {
-                // The rows carried in are the taps − 1 before the sequence, oldest first.
-                Some(before) => {
-                    let k = self.taps - 1 - (back - (row - piece.whole.start));
-                    &before[(piece.sequence * (self.taps - 1) + k) * d..][..d]
-                }
-                None => self.zeros,
-            },
-        }
-    }
-}
-
 impl<T: Real> CausalConv<'_, T> {
     /// Panics when sizes do not fit.
-    fn check(&self, x: &[T], before: Option<&[T]>) {
+    pub(super) fn check<S>(&self, x: &[S], before: Option<&[T]>) {
         self.sequences.check(OP);
         let (rows, d, k) = (self.sequences.rows(), self.channels, self.taps);
         assert!((1..=MOST_TAPS).contains(&k) && d > 0, "{OP}: {k} taps over {d} channels, expected 1 to {MOST_TAPS} taps");
@@ -104,6 +87,16 @@ impl<T: Real> CausalConv<'_, T> {
         assert!(self.bias.is_none_or(|b| b.len() == d), "{OP}: the bias has one number per channel");
         assert_eq!(x.len(), rows * d, "{OP}: x is {rows} x {d}");
         assert!(before.is_none_or(|b| b.len() == self.carried_len()), "{OP}: {} rows are carried in", k - 1);
+    }
+
+    /// Panics when gradients do not fit; x has `len` numbers.
+    pub(super) fn check_gradients<S>(&self, len: usize, dafter: Option<&[T]>, to: &Gradients<'_, T, S>) {
+        let (d, k) = (self.channels, self.taps);
+        assert!(dafter.is_none_or(|a| a.len() == self.carried_len()), "{OP}: {} rows are carried on", k - 1);
+        assert!(to.x.as_ref().is_none_or(|v| v.len() == len), "{OP}: the gradient of x is as long as x");
+        assert!(to.weight.as_ref().is_none_or(|v| v.len() == d * k), "{OP}: the gradient of the weight is {d} x {k}");
+        assert!(to.bias.as_ref().is_none_or(|v| v.len() == d), "{OP}: the gradient of the bias has one number per channel");
+        assert!(to.before.as_ref().is_none_or(|v| v.len() == self.carried_len()), "{OP}: {} rows are carried in", k - 1);
     }
 
     /// Numbers of the rows carried from one part to the next: (sequences, taps − 1, channels), oldest first.
@@ -135,13 +128,18 @@ impl<T: Real> CausalConv<'_, T> {
 
     /// Writes y, as long as x (rows, channels), and if wanted the rows to carry on. Panics when sizes do not fit.
     pub fn forward(&self, x: &[T], before: Option<&[T]>, y: &mut [T], after: Option<&mut [T]>) {
+        self.forward_stored(x, before, y, after);
+    }
+
+    /// [`forward`](Self::forward) with x and y as they are held in memory.
+    pub(super) fn forward_stored<S: Stored<T>>(&self, x: &[S], before: Option<&[T]>, y: &mut [S], after: Option<&mut [T]>) {
         self.check(x, before);
         assert_eq!(y.len(), x.len(), "{OP}: the result is as long as x");
         let d = self.channels;
         let (turned, zeros) = (self.turned(), vec![T::ZERO; d]);
         let from = Carried { x, before, zeros: &zeros, channels: d, taps: self.taps };
         let mut rest = y;
-        let tasks: Vec<Forward<'_, T>> = (self.pieces().into_iter())
+        let tasks: Vec<Forward<'_, T, S>> = (self.pieces().into_iter())
             .map(|piece| {
                 let y = rest.split_off_mut(..piece.rows.len() * d).unwrap_or_default();
                 Forward { conv: self, turned: &turned, from, piece, y }
@@ -149,13 +147,19 @@ impl<T: Real> CausalConv<'_, T> {
             .collect();
         for_each(tasks, dispatch);
         if let Some(after) = after {
-            assert_eq!(after.len(), self.carried_len(), "{OP}: {} rows are carried on", self.taps - 1);
-            for (i, whole) in self.sequences.iter().enumerate() {
-                let piece = Piece { sequence: i, rows: whole.clone(), whole: whole.clone() };
-                for k in 0..self.taps - 1 {
-                    let row = from.row(&piece, whole.end, self.taps - 1 - k);
-                    after[(i * (self.taps - 1) + k) * d..][..d].copy_from_slice(row);
-                }
+            self.carry(from, after);
+        }
+    }
+
+    /// Writes the rows to carry on.
+    fn carry<S: Stored<T>>(&self, from: Carried<'_, T, S>, after: &mut [T]) {
+        assert_eq!(after.len(), self.carried_len(), "{OP}: {} rows are carried on", self.taps - 1);
+        for (i, whole) in self.sequences.iter().enumerate() {
+            let piece = Piece { sequence: i, rows: whole.clone(), whole: whole.clone() };
+            for k in 0..self.taps - 1 {
+                let row = from.row(&piece, whole.end, self.taps - 1 - k);
+                let to = &mut after[(i * (self.taps - 1) + k) * self.channels..][..self.channels];
+                dispatch(CopyRow { row, to });
             }
         }
     }
@@ -163,19 +167,27 @@ impl<T: Real> CausalConv<'_, T> {
     /// From x, the rows carried in, the gradient of y and (zeros without) of the rows carried on: the gradients that are wanted.
     /// Panics when sizes do not fit.
     pub fn backward(&self, x: &[T], before: Option<&[T]>, dy: &[T], dafter: Option<&[T]>, to: Gradients<'_, T>) {
+        self.backward_stored(x, before, dy, dafter, to);
+    }
+
+    /// [`backward`](Self::backward) with x, dy and the gradient of x as they are held in memory.
+    pub(super) fn backward_stored<S: Stored<T>>(
+        &self,
+        x: &[S],
+        before: Option<&[T]>,
+        dy: &[S],
+        dafter: Option<&[T]>,
+        to: Gradients<'_, T, S>,
+    ) {
         self.check(x, before);
         let (d, k) = (self.channels, self.taps);
         assert_eq!(dy.len(), x.len(), "{OP}: the gradient is as long as x");
-        assert!(dafter.is_none_or(|a| a.len() == self.carried_len()), "{OP}: {} rows are carried on", k - 1);
-        assert!(to.x.as_ref().is_none_or(|v| v.len() == x.len()), "{OP}: the gradient of x is as long as x");
-        assert!(to.weight.as_ref().is_none_or(|v| v.len() == d * k), "{OP}: the gradient of the weight is {d} x {k}");
-        assert!(to.bias.as_ref().is_none_or(|v| v.len() == d), "{OP}: the gradient of the bias has one number per channel");
-        assert!(to.before.as_ref().is_none_or(|v| v.len() == self.carried_len()), "{OP}: {} rows are carried in", k - 1);
+        self.check_gradients(x.len(), dafter, &to);
         let (turned, zeros) = (self.turned(), vec![T::ZERO; d]);
         let from = Carried { x, before, zeros: &zeros, channels: d, taps: k };
         let pieces = self.pieces();
         let mut dbefore = to.before;
-        let mut dx = to.x;
+        let dx = to.x;
         let wanted = to.weight.is_some() || to.bias.is_some();
         // Pieces share a buffer of sums when there are many.
         let share = pieces.len().div_ceil(SUMS).max(1);
@@ -185,7 +197,7 @@ impl<T: Real> CausalConv<'_, T> {
             dbefore.fill(T::ZERO);
         }
         let mut tasks = Vec::new();
-        let (mut rest_x, mut rest_before) = (dx.as_deref_mut(), dbefore.as_deref_mut());
+        let (mut rest_x, mut rest_before) = (dx, dbefore.as_deref_mut());
         let mut rest_sums = &mut sums[..];
         for group in pieces.chunks(share) {
             let parts = (group.iter())
@@ -204,11 +216,11 @@ impl<T: Real> CausalConv<'_, T> {
                 })
                 .collect();
             let sums = rest_sums.split_off_mut(..width).unwrap_or_default();
-            tasks.push(Backward { conv: self, turned: &turned, from, dy, parts, sums });
+            tasks.push(Backward { conv: self, turned: &turned, from, dy, dafter, parts, sums });
         }
         for_each(tasks, dispatch);
         if let Some(dafter) = dafter {
-            self.add_carried(dafter, dx, dbefore);
+            self.add_carried(dafter, dbefore);
         }
         add_parts(&mut sums, width);
         if let Some(weight) = to.weight {
@@ -223,24 +235,21 @@ impl<T: Real> CausalConv<'_, T> {
         }
     }
 
-    /// The rows carried on are rows of x, or of what was carried in where a sequence is short.
-    fn add_carried(&self, dafter: &[T], mut dx: Option<&mut [T]>, mut dbefore: Option<&mut [T]>) {
+    /// Of the rows carried on those are rows carried in that a short sequence leaves. (The others are rows of x.)
+    fn add_carried(&self, dafter: &[T], dbefore: Option<&mut [T]>) {
         let (d, kept) = (self.channels, self.taps - 1);
+        let Some(dbefore) = dbefore else { return };
         for (i, whole) in self.sequences.iter().enumerate() {
-            for k in 0..kept {
+            for k in 0..kept.saturating_sub(whole.len()) {
                 let g = &dafter[(i * kept + k) * d..][..d];
-                let place = match (whole.len() + k).checked_sub(kept) {
-                    Some(row) => dx.as_deref_mut().map(|dx| &mut dx[(whole.start + row) * d..][..d]),
-                    None => dbefore.as_deref_mut().map(|b| &mut b[(i * kept + k + whole.len()) * d..][..d]),
-                };
-                if let Some(place) = place {
-                    place.iter_mut().zip(g).for_each(|(a, &g)| *a += g);
-                }
+                let to = &mut dbefore[(i * kept + k + whole.len()) * d..][..d];
+                to.iter_mut().zip(g).for_each(|(a, &g)| *a += g);
             }
         }
     }
 
-    /// One row per sequence: y, with the rows carried in replaced by those to carry on. The convolution's own sequences are not used.
+    /// One row per sequence: y, with the rows carried in replaced by those to carry on. The convolution's own sequences are not
+    /// used.
     pub fn step(&self, x: &[T], carried: &mut [T], y: &mut [T]) {
         let count = x.len().checked_div(self.channels).unwrap_or(0);
         let one = Self { sequences: Sequences::Equal { count, len: 1 }, ..*self };
@@ -252,149 +261,4 @@ impl<T: Real> CausalConv<'_, T> {
 /// Numbers carried by `count` sequences.
 fn to_len(taps: usize, channels: usize, count: usize) -> usize {
     count * (taps - 1) * channels
-}
-
-/// The pre-activation of some channels of a row.
-#[inline(always)]
-fn before_activation<T: Real, V: Lanes<T>>(
-    bias: Option<&[T]>,
-    turned: &[T],
-    rows: &[&[T]],
-    width: usize,
-    at: usize,
-    count: usize,
-) -> V {
-    let mut sum = bias.map_or(V::splat(T::ZERO), |b| get(b, at, count));
-    for (j, row) in rows.iter().enumerate() {
-        sum = V::load(&turned[j * (width + V::N) + at..]).fma(get(row, at, count), sum);
-    }
-    sum
-}
-
-struct Forward<'a, T> {
-    conv: &'a CausalConv<'a, T>,
-    turned: &'a [T],
-    from: Carried<'a, T>,
-    piece: Piece,
-    y: &'a mut [T],
-}
-
-impl<T: Real> Kernel<T> for Forward<'_, T> {
-    type Output = ();
-    #[inline(always)]
-    fn run<V: Lanes<T>>(self) {
-        let (d, k) = (self.conv.channels, self.conv.taps);
-        for (row, y) in self.piece.rows.clone().zip(self.y.chunks_exact_mut(d)) {
-            let mut rows = [self.from.zeros; MOST_TAPS];
-            for (j, r) in rows.iter_mut().take(k).enumerate() {
-                *r = self.from.row(&self.piece, row, k - 1 - j);
-            }
-            each_vector!(V, d, |at, count| {
-                let sum: V = before_activation(self.conv.bias, self.turned, &rows[..k], d, at, count);
-                put(if self.conv.silu { math::silu::<T, V>(sum) } else { sum }, y, at, count);
-            });
-        }
-    }
-}
-
-/// What a piece writes.
-struct Part<'a, T> {
-    piece: Piece,
-    dx: Option<&'a mut [T]>,
-    dbefore: Option<&'a mut [T]>,
-}
-
-struct Backward<'a, T> {
-    conv: &'a CausalConv<'a, T>,
-    turned: &'a [T],
-    from: Carried<'a, T>,
-    dy: &'a [T],
-    parts: Vec<Part<'a, T>>,
-    /// (taps, channels), then the bias; empty when not wanted.
-    sums: &'a mut [T],
-}
-
-impl<T: Real> Backward<'_, T> {
-    /// The gradients of the pre-activations of a piece and of the taps − 1 rows after it (zeros past the sequence).
-    #[inline(always)]
-    fn inner<V: Lanes<T>>(&self, piece: &Piece, g: &mut [T]) {
-        let (d, k) = (self.conv.channels, self.conv.taps);
-        for (row, g) in (piece.rows.start..).zip(g.chunks_exact_mut(d)) {
-            if row >= piece.whole.end {
-                g.fill(T::ZERO);
-                continue;
-            }
-            let dy = &self.dy[row * d..(row + 1) * d];
-            if !self.conv.silu {
-                g.copy_from_slice(dy);
-                continue;
-            }
-            let mut rows = [self.from.zeros; MOST_TAPS];
-            for (j, r) in rows.iter_mut().take(k).enumerate() {
-                *r = self.from.row(piece, row, k - 1 - j);
-            }
-            each_vector!(V, d, |at, count| {
-                let sum: V = before_activation(self.conv.bias, self.turned, &rows[..k], d, at, count);
-                let (_, slope) = math::silu_and_derivative::<T, V>(sum);
-                put(slope.mul(get(dy, at, count)), g, at, count);
-            });
-        }
-    }
-
-    /// The gradient of the row `ahead` rows before the first of `g`: Σ_j w_j · g of the row that tap j lets see it.
-    #[inline(always)]
-    fn to_row<V: Lanes<T>>(&self, g: &[T], first: usize, taps: Range<usize>, to: &mut [T]) {
-        let (d, k) = (self.conv.channels, self.conv.taps);
-        each_vector!(V, d, |at, count| {
-            let mut sum = V::splat(T::ZERO);
-            for j in taps.clone() {
-                // Tap j of row r sees row r − (k − 1 − j).
-                let row = first + (k - 1 - j) - (k - 1 - (taps.end - 1));
-                sum = V::load(&self.turned[j * (d + V::N) + at..]).fma(get(&g[row * d..(row + 1) * d], at, count), sum);
-            }
-            put(sum, to, at, count);
-        });
-    }
-}
-
-impl<T: Real> Kernel<T> for Backward<'_, T> {
-    type Output = ();
-    #[inline(always)]
-    fn run<V: Lanes<T>>(mut self) {
-        let (d, k) = (self.conv.channels, self.conv.taps);
-        let mut buffer = vec![T::ZERO; (ROWS + k - 1) * d];
-        for mut part in std::mem::take(&mut self.parts) {
-            let piece = part.piece.clone();
-            let rows = piece.rows.len();
-            let g = &mut buffer[..(rows + k - 1) * d];
-            self.inner::<V>(&piece, g);
-            if let Some(dx) = &mut part.dx {
-                for (t, to) in dx.chunks_exact_mut(d).enumerate() {
-                    self.to_row::<V>(g, t, 0..k, to);
-                }
-            }
-            if let Some(dbefore) = &mut part.dbefore {
-                // Row i of those carried in is k − 1 − i rows before the sequence: taps 0..=i see it, tap i from the first row.
-                for (i, to) in dbefore.chunks_exact_mut(d).enumerate() {
-                    self.to_row::<V>(g, 0, 0..i + 1, to);
-                }
-            }
-            if self.sums.is_empty() {
-                continue;
-            }
-            let (weights, bias) = self.sums.split_at_mut(k * d);
-            for (row, g) in piece.rows.clone().zip(g.chunks_exact(d)) {
-                for (j, sums) in weights.chunks_exact_mut(d).enumerate() {
-                    let x = self.from.row(&piece, row, k - 1 - j);
-                    each_vector!(V, d, |at, count| {
-                        let sum: V = get::<T, V>(g, at, count).fma(get(x, at, count), get(sums, at, count));
-                        put(sum, sums, at, count);
-                    });
-                }
-                each_vector!(V, d, |at, count| {
-                    put(get::<T, V>(g, at, count).add(get(bias, at, count)), bias, at, count);
-                });
-            }
-        }
-    }
 }

@@ -41,7 +41,8 @@ struct Task<'a, T> {
     initial: Option<States<'a, T>>,
     sequences: Range<usize>,
     head: usize,
-    out: Block<'a, T>,
+    /// Without it only states are computed.
+    out: Option<Block<'a, T>>,
     last: Option<StateBlocks<'a, T>>,
 }
 
@@ -66,6 +67,10 @@ impl<T: Real> Task<'_, T> {
         for rows in source.chunks(all.clone()) {
             let (steps, m) = (rows.len(), rows.len() * rank);
             room.load(&source, head, rows.clone(), rows.end < all.end);
+            let Some(to) = &mut self.out else {
+                room.advance(&source, steps);
+                continue;
+            };
             room.load_queries(&source, head, rows.clone(), None);
             room.outputs(&source, steps);
             room.advance(&source, steps);
@@ -73,7 +78,7 @@ impl<T: Real> Task<'_, T> {
             let (v, o, out) = (&room.v[..m * p], &mut room.o[..m * p], &mut result[..steps * p]);
             dispatch(gate::Forward { gate, v, o, z, out });
             for (row, result) in rows.zip(result.chunks_exact(p)) {
-                self.out.line(row, head * p..(head + 1) * p).copy_from_slice(result);
+                to.line(row, head * p..(head + 1) * p).copy_from_slice(result);
             }
         }
         self.finish(room, sequence, all);
@@ -116,7 +121,19 @@ impl<T: Real> Mamba3<'_, T> {
     /// Writes the result (rows, heads, width) and if wanted the states after the last steps. `initial`: what was before the first
     /// steps; without it nothing was. A sequence without rows hands its states on. Panics when sizes do not fit.
     pub fn forward(&self, x: &Inputs<'_, T>, initial: Option<States<'_, T>>, out: &mut [T], last: Option<StatesMut<'_, T>>) {
-        self.check(self.sequences.rows(), x, out.len());
+        assert_eq!(out.len(), x.x.len(), "{OP}: the result is as long as x");
+        self.scan(x, initial, Some(out), last);
+    }
+
+    /// [`forward`](Self::forward), or the last states alone.
+    pub(in crate::kernels::scan) fn scan(
+        &self,
+        x: &Inputs<'_, T>,
+        initial: Option<States<'_, T>>,
+        out: Option<&mut [T]>,
+        last: Option<StatesMut<'_, T>>,
+    ) {
+        self.check(self.sequences.rows(), x, x.x.len());
         self.check_states(initial);
         self.check_states(last.as_ref().map(StatesMut::as_ref));
         assert!(last.is_none() || self.sequences.count() > 0 || self.state_sizes() == [0; 4], "{OP}: states of no sequences");
@@ -125,7 +142,7 @@ impl<T: Real> Mamba3<'_, T> {
         }
         Source::with(self, x, |source| {
             let cut = Cut::new(self, false);
-            let out = Block::cut(out, self.heads * self.width, &cut.rows, &times(&cut.heads, self.width));
+            let out = Block::cut_some(out, self.heads * self.width, &cut.rows, &times(&cut.heads, self.width));
             let last = StateBlocks::cut(last, self, &cut);
             let tasks = cut.sequences.iter().flat_map(|s| (0..self.heads).map(move |head| (s.clone(), head)));
             let tasks = tasks.zip(out).zip(last);

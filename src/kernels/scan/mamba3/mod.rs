@@ -166,22 +166,23 @@ pub struct StatesMut<'a, T> {
 }
 
 impl<T> StatesMut<'_, T> {
-    fn as_ref(&self) -> States<'_, T> {
+    pub(super) fn as_ref(&self) -> States<'_, T> {
         States { angle: self.angle, state: self.state, key: self.key, value: self.value }
     }
 }
 
 /// Where gradients go, each as long as what it is the gradient of; written, not added to. `None`: not wanted.
+/// What belongs to the rows may be of another type `S`: bf16 as bits.
 #[derive(Debug)]
-pub struct Gradients<'a, T> {
-    pub q: Option<&'a mut [T]>,
-    pub k: Option<&'a mut [T]>,
-    pub x: Option<&'a mut [T]>,
-    pub z: Option<&'a mut [T]>,
-    pub log_decay: Option<&'a mut [T]>,
-    pub dt: Option<&'a mut [T]>,
-    pub trap: Option<&'a mut [T]>,
-    pub angles: Option<&'a mut [T]>,
+pub struct Gradients<'a, T, S = T> {
+    pub q: Option<&'a mut [S]>,
+    pub k: Option<&'a mut [S]>,
+    pub x: Option<&'a mut [S]>,
+    pub z: Option<&'a mut [S]>,
+    pub log_decay: Option<&'a mut [S]>,
+    pub dt: Option<&'a mut [S]>,
+    pub trap: Option<&'a mut [S]>,
+    pub angles: Option<&'a mut [S]>,
     pub q_bias: Option<&'a mut [T]>,
     pub k_bias: Option<&'a mut [T]>,
     pub skip: Option<&'a mut [T]>,
@@ -194,7 +195,7 @@ pub struct Gradients<'a, T> {
     pub initial: Option<StatesMut<'a, T>>,
 }
 
-impl<T> Default for Gradients<'_, T> {
+impl<T, S> Default for Gradients<'_, T, S> {
     fn default() -> Self {
         Self {
             q: None,
@@ -230,7 +231,7 @@ impl<T: Real> Mamba3<'_, T> {
     }
 
     /// Numbers of the raw angles of a row.
-    fn angle_width(&self) -> usize {
+    pub(super) fn angle_width(&self) -> usize {
         if self.shared_angles { self.angles } else { self.heads * self.angles }
     }
 
@@ -253,7 +254,7 @@ impl<T: Real> Mamba3<'_, T> {
     }
 
     /// Panics when the parameters, the inputs of `rows` rows or the result do not fit.
-    fn check(&self, rows: usize, x: &Inputs<'_, T>, out: usize) {
+    pub(super) fn check<S>(&self, rows: usize, x: &Inputs<'_, S>, out: usize) {
         self.sequences.check(OP);
         let Self { heads: h, width: p, groups: g, states: n, rank: r, angles: s, .. } = *self;
         assert!(h > 0 && p > 0 && n > 0 && r > 0, "{OP}: {h} heads of {p} x {n} states with rank {r}");
@@ -270,29 +271,31 @@ impl<T: Real> Mamba3<'_, T> {
         assert!(self.mix_z.is_none() || x.z.is_some(), "{OP}: a mix of a gate that is not there");
         assert!([x.q, x.k].iter().all(|v| v.len() == rows * r * g * n), "{OP}: Q and K are {rows} x {r} x {g} x {n}");
         assert!(
-            [x.x.len(), x.z.map_or(out, <[T]>::len), out].iter().all(|&v| v == rows * h * p),
+            [x.x.len(), x.z.map_or(out, <[S]>::len), out].iter().all(|&v| v == rows * h * p),
             "{OP}: x, z and the result are {rows} x {h} x {p}"
         );
         assert!([x.log_decay, x.dt, x.trap].iter().all(|v| v.len() == rows * h), "{OP}: decays, dt and trap are {rows} x {h}");
         assert_eq!(x.angles.len(), rows * self.angle_width(), "{OP}: angles are {rows} x {}", self.angle_width());
     }
 
-    fn check_states(&self, states: Option<States<'_, T>>) {
+    pub(super) fn check_states(&self, states: Option<States<'_, T>>) {
         let fit = |s: States<'_, T>| [s.angle.len(), s.state.len(), s.key.len(), s.value.len()] == self.state_sizes();
         assert!(states.is_none_or(fit), "{OP}: angles, states, keys and values carried on are {:?} numbers", self.state_sizes());
     }
 
-    fn check_gradients(&self, x: &Inputs<'_, T>, d: &Gradients<'_, T>) {
+    pub(super) fn check_gradients<S>(&self, x: &Inputs<'_, S>, d: &Gradients<'_, T, S>) {
         let of = |m: Option<&[T]>| m.map_or(0, <[T]>::len);
-        let pairs = [
+        let of_rows = [
             (&d.q, x.q.len()),
             (&d.k, x.k.len()),
             (&d.x, x.x.len()),
-            (&d.z, of(x.z)),
+            (&d.z, x.z.map_or(0, <[S]>::len)),
             (&d.log_decay, x.dt.len()),
             (&d.dt, x.dt.len()),
             (&d.trap, x.dt.len()),
             (&d.angles, x.angles.len()),
+        ];
+        let of_parameters = [
             (&d.q_bias, self.q_bias.len()),
             (&d.k_bias, self.k_bias.len()),
             (&d.skip, of(self.skip)),
@@ -301,8 +304,9 @@ impl<T: Real> Mamba3<'_, T> {
             (&d.mix_out, of(self.mix_out)),
             (&d.norm, of(self.norm.map(|n| n.weight))),
         ];
-        let fit = |(d, len): &(&Option<&mut [T]>, usize)| d.as_ref().is_none_or(|d| d.len() == *len);
-        assert!(pairs.iter().all(fit), "{OP}: a gradient is as long as what it is the gradient of");
+        let fit = of_rows.iter().all(|(d, len)| d.as_ref().is_none_or(|d| d.len() == *len))
+            && of_parameters.iter().all(|(d, len)| d.as_ref().is_none_or(|d| d.len() == *len));
+        assert!(fit, "{OP}: a gradient is as long as what it is the gradient of");
         self.check_states(d.initial.as_ref().map(StatesMut::as_ref));
     }
 }

@@ -68,13 +68,14 @@ pub struct Inputs<'a, T> {
 }
 
 /// Where gradients go, each as long as what it is the gradient of; written, not added to. `None`: not wanted.
+/// What belongs to the rows may be of another type `S`: bf16 as bits.
 #[derive(Debug)]
-pub struct Gradients<'a, T> {
-    pub u: Option<&'a mut [T]>,
-    pub delta: Option<&'a mut [T]>,
-    pub b: Option<&'a mut [T]>,
-    pub c: Option<&'a mut [T]>,
-    pub z: Option<&'a mut [T]>,
+pub struct Gradients<'a, T, S = T> {
+    pub u: Option<&'a mut [S]>,
+    pub delta: Option<&'a mut [S]>,
+    pub b: Option<&'a mut [S]>,
+    pub c: Option<&'a mut [S]>,
+    pub z: Option<&'a mut [S]>,
     pub a: Option<&'a mut [T]>,
     pub skip: Option<&'a mut [T]>,
     pub delta_bias: Option<&'a mut [T]>,
@@ -82,7 +83,7 @@ pub struct Gradients<'a, T> {
     pub initial: Option<&'a mut [T]>,
 }
 
-impl<T> Default for Gradients<'_, T> {
+impl<T, S> Default for Gradients<'_, T, S> {
     fn default() -> Self {
         Self { u: None, delta: None, b: None, c: None, z: None, a: None, skip: None, delta_bias: None, initial: None }
     }
@@ -97,7 +98,7 @@ struct Cut {
 }
 
 impl<T: Real> SelectiveScan<'_, T> {
-    fn check(&self, x: &Inputs<'_, T>) {
+    pub(super) fn check<S>(&self, x: &Inputs<'_, S>) {
         self.sequences.check(OP);
         let (rows, d, n, g) = (self.sequences.rows(), self.channels, self.states, self.groups);
         assert!(d > 0 && n > 0, "{OP}: {d} channels of {n} states");
@@ -111,6 +112,36 @@ impl<T: Real> SelectiveScan<'_, T> {
         assert!(x.b.len() == rows * g * n && x.c.len() == rows * g * n, "{OP}: B and C are {rows} x {g} x {n}");
     }
 
+    /// Panics when what comes back does not fit.
+    pub(super) fn check_gradients<S>(
+        &self,
+        x: &Inputs<'_, S>,
+        starts: &[T],
+        dout: usize,
+        dlast: Option<&[T]>,
+        to: &Gradients<'_, T, S>,
+    ) {
+        let (d, n) = (self.channels, self.states);
+        assert_eq!(dout, x.u.len(), "{OP}: the gradient is as long as u");
+        assert_eq!(starts.len(), self.starts_len(), "{OP}: states at the starts of tiles");
+        assert!(dlast.is_none_or(|h| h.len() == self.state_len()), "{OP}: states are {} x {d} x {n}", self.sequences.count());
+        let len = |v: &Option<&mut [S]>| v.as_ref().map(|v| v.len());
+        let len_of = |v: &Option<&mut [T]>| v.as_ref().map(|v| v.len());
+        for (name, found, len) in [
+            ("u", len(&to.u), x.u.len()),
+            ("delta", len(&to.delta), x.delta.len()),
+            ("B", len(&to.b), x.b.len()),
+            ("C", len(&to.c), x.c.len()),
+            ("z", len(&to.z), x.z.map_or(0, <[S]>::len)),
+            ("A", len_of(&to.a), d * n),
+            ("D", len_of(&to.skip), self.skip.map_or(0, <[T]>::len)),
+            ("the bias of delta", len_of(&to.delta_bias), self.delta_bias.map_or(0, <[T]>::len)),
+            ("the first states", len_of(&to.initial), self.state_len()),
+        ] {
+            assert!(found.is_none_or(|found| found == len), "{OP}: the gradient of {name} has {len} numbers");
+        }
+    }
+
     /// Numbers of the states of all sequences, (sequences, channels, states).
     pub fn state_len(&self) -> usize {
         self.sequences.count() * self.channels * self.states
@@ -122,19 +153,20 @@ impl<T: Real> SelectiveScan<'_, T> {
     }
 
     /// Tiles before sequence `i`.
-    fn first_tile(&self, i: usize) -> usize {
+    pub(super) fn first_tile(&self, i: usize) -> usize {
         match self.sequences {
             Sequences::Equal { len, .. } => i * len.div_ceil(TILE),
             Sequences::Packed(_) => (0..i).map(|k| self.sequences.range(k).len().div_ceil(TILE)).sum(),
         }
     }
 
-    fn cut(&self) -> Cut {
+    /// In about so many tasks.
+    fn cut(&self, tasks: usize) -> Cut {
         let per_group = self.channels / self.groups.max(1);
         let vectors = per_group.div_ceil(T::LANES);
         let count = self.sequences.count();
         let all = vectors * self.groups * count;
-        let block = (all / TASKS).clamp(1, CHANNELS / T::LANES) * T::LANES;
+        let block = (all / tasks).clamp(1, CHANNELS / T::LANES) * T::LANES;
         let mut channels = Vec::new();
         for g in 0..self.groups {
             let mut at = 0;
@@ -144,7 +176,7 @@ impl<T: Real> SelectiveScan<'_, T> {
                 at = end;
             }
         }
-        let parts = (TASKS / channels.len().max(1)).clamp(1, count.max(1));
+        let parts = (tasks / channels.len().max(1)).clamp(1, count.max(1));
         let sequences: Vec<Range<usize>> =
             (0..parts).map(|p| count * p / parts..count * (p + 1) / parts).filter(|r| !r.is_empty()).collect();
         let rows = sequences.iter().map(|s| self.sequences.range(s.start).start..self.sequences.range(s.end - 1).end).collect();
@@ -162,6 +194,19 @@ impl<T: Real> SelectiveScan<'_, T> {
         last: Option<&mut [T]>,
         starts: Option<&mut [T]>,
     ) {
+        self.forward_in(TASKS, x, initial, out, last, starts);
+    }
+
+    /// [`forward`](Self::forward) in about so many tasks.
+    pub(super) fn forward_in(
+        &self,
+        tasks: usize,
+        x: &Inputs<'_, T>,
+        initial: Option<&[T]>,
+        out: &mut [T],
+        last: Option<&mut [T]>,
+        starts: Option<&mut [T]>,
+    ) {
         self.check(x);
         let (d, n) = (self.channels, self.states);
         assert_eq!(out.len(), x.u.len(), "{OP}: the result is as long as u");
@@ -172,7 +217,7 @@ impl<T: Real> SelectiveScan<'_, T> {
             self.sequences.count()
         );
         assert!(starts.as_ref().is_none_or(|s| s.len() == self.starts_len()), "{OP}: states at the starts of tiles");
-        let cut = self.cut();
+        let cut = self.cut(tasks);
         let state_columns: Vec<Range<usize>> = cut.channels.iter().map(|c| c.start * n..c.end * n).collect();
         let tiles: Vec<Range<usize>> = cut.sequences.iter().map(|s| self.first_tile(s.start)..self.first_tile(s.end)).collect();
         let mut out = Block::cut(out, d, &cut.rows, &cut.channels).into_iter();
@@ -191,27 +236,25 @@ impl<T: Real> SelectiveScan<'_, T> {
 
     /// From what [`forward`](Self::forward) was given, the `starts` it kept, and the gradients of `out` and (zeros without) of the last
     /// states: the gradients that are wanted. Panics when sizes do not fit.
-    pub fn backward(&self, x: &Inputs<'_, T>, starts: &[T], dout: &[T], dlast: Option<&[T]>, mut gradients: Gradients<'_, T>) {
+    pub fn backward(&self, x: &Inputs<'_, T>, starts: &[T], dout: &[T], dlast: Option<&[T]>, gradients: Gradients<'_, T>) {
+        self.backward_in(TASKS, x, starts, dout, dlast, gradients);
+    }
+
+    /// [`backward`](Self::backward) in about so many tasks.
+    pub(super) fn backward_in(
+        &self,
+        tasks: usize,
+        x: &Inputs<'_, T>,
+        starts: &[T],
+        dout: &[T],
+        dlast: Option<&[T]>,
+        mut gradients: Gradients<'_, T>,
+    ) {
         self.check(x);
+        self.check_gradients(x, starts, dout.len(), dlast, &gradients);
         let (d, n, g) = (self.channels, self.states, self.groups);
         let rows = self.sequences.rows();
-        assert_eq!(dout.len(), x.u.len(), "{OP}: the gradient is as long as u");
-        assert_eq!(starts.len(), self.starts_len(), "{OP}: states at the starts of tiles");
-        assert!(dlast.is_none_or(|h| h.len() == self.state_len()), "{OP}: states are {} x {d} x {n}", self.sequences.count());
-        for (name, gradient, len) in [
-            ("u", &gradients.u, rows * d),
-            ("delta", &gradients.delta, rows * d),
-            ("B", &gradients.b, rows * g * n),
-            ("C", &gradients.c, rows * g * n),
-            ("z", &gradients.z, x.z.map_or(0, <[T]>::len)),
-            ("A", &gradients.a, d * n),
-            ("D", &gradients.skip, self.skip.map_or(0, <[T]>::len)),
-            ("the bias of delta", &gradients.delta_bias, self.delta_bias.map_or(0, <[T]>::len)),
-            ("the first states", &gradients.initial, self.state_len()),
-        ] {
-            assert!(gradient.as_ref().is_none_or(|v| v.len() == len), "{OP}: the gradient of {name} has {len} numbers");
-        }
-        let cut = self.cut();
+        let cut = self.cut(tasks);
         // Sums over sequences of what belongs to a channel, per part of the sequences: A, D, bias.
         let per_channel = n + 2;
         let mut sums = vec![T::ZERO; cut.sequences.len().max(1) * d * per_channel];

@@ -14,8 +14,8 @@ pub(super) struct Task<'a, T> {
     pub initial: Option<&'a [T]>,
     pub sequences: Range<usize>,
     pub heads: Range<usize>,
-    /// Rows of the sequences, channels of the heads.
-    pub y: Block<'a, T>,
+    /// Rows of the sequences, channels of the heads; without it only states are computed.
+    pub y: Option<Block<'a, T>>,
     /// The sequences, numbers of the states of the heads.
     pub last: Option<Block<'a, T>>,
 }
@@ -38,9 +38,15 @@ impl<T: Real> Task<'_, T> {
                 }
                 for first in rows.clone().step_by(ssd.chunk) {
                     chunk.open(first..rows.end.min(first + ssd.chunk));
-                    chunk.score();
+                    if y.is_some() {
+                        chunk.score();
+                    }
                     for ((head, state), skip) in heads.clone().zip(states.chunks_exact_mut(state)).zip(skips.chunks_exact(p)) {
                         chunk.take(head);
+                        let Some(y) = &mut y else {
+                            chunk.advance(None, state);
+                            continue;
+                        };
                         chunk.weigh(None);
                         tile(Start::Zero, chunk.c(), chunk.state(state), chunk.wide_mut(sums));
                         scale_rows(sums, chunk.width_lead, p, &chunk.start[..chunk.len()]);
@@ -55,7 +61,7 @@ impl<T: Real> Task<'_, T> {
                             lead: chunk.width_lead,
                             x: chunk.of_head(x.x, head),
                             skip: ssd.skip.is_some().then_some(skip),
-                            to: &mut y,
+                            to: y,
                             first,
                             columns: head * p..(head + 1) * p,
                         });

@@ -108,12 +108,13 @@ pub struct Inputs<'a, T> {
 }
 
 /// Where gradients go, each as long as what it is the gradient of; written, not added to. `None`: not wanted.
+/// What belongs to the rows may be of another type `S`: bf16 as bits.
 #[derive(Debug)]
-pub struct Gradients<'a, T> {
-    pub x: Option<&'a mut [T]>,
-    pub dt: Option<&'a mut [T]>,
-    pub b: Option<&'a mut [T]>,
-    pub c: Option<&'a mut [T]>,
+pub struct Gradients<'a, T, S = T> {
+    pub x: Option<&'a mut [S]>,
+    pub dt: Option<&'a mut [S]>,
+    pub b: Option<&'a mut [S]>,
+    pub c: Option<&'a mut [S]>,
     pub a: Option<&'a mut [T]>,
     /// As long as D.
     pub skip: Option<&'a mut [T]>,
@@ -121,7 +122,7 @@ pub struct Gradients<'a, T> {
     pub initial: Option<&'a mut [T]>,
 }
 
-impl<T> Default for Gradients<'_, T> {
+impl<T, S> Default for Gradients<'_, T, S> {
     fn default() -> Self {
         Self { x: None, dt: None, b: None, c: None, a: None, skip: None, initial: None }
     }
@@ -152,7 +153,7 @@ impl<T: Real> Ssd<'_, T> {
     }
 
     /// Panics when the parameters or the inputs of `rows` rows do not fit.
-    fn check(&self, rows: usize, x: &Inputs<'_, T>) {
+    pub(super) fn check<S>(&self, rows: usize, x: &Inputs<'_, S>) {
         self.sequences.check(OP);
         let Self { heads: h, width: p, groups: g, states: n, .. } = *self;
         assert!(h > 0 && p > 0 && n > 0, "{OP}: {h} heads of {p} x {n} states");
@@ -166,7 +167,7 @@ impl<T: Real> Ssd<'_, T> {
     }
 
     /// Numbers of D, and for each head.
-    fn skip_len(&self) -> Option<(usize, usize)> {
+    pub(super) fn skip_len(&self) -> Option<(usize, usize)> {
         self.skip.map(|skip| match skip {
             Skip::Head(d) => (d.len(), 1),
             Skip::Channel(d) => (d.len(), self.width),
@@ -186,7 +187,7 @@ impl<T: Real> Ssd<'_, T> {
         head / (self.heads / self.groups)
     }
 
-    fn check_states(&self, states: Option<&[T]>) {
+    pub(super) fn check_states(&self, states: Option<&[T]>) {
         let Self { heads: h, width: p, states: n, .. } = *self;
         let count = self.sequences.count();
         assert!(states.is_none_or(|s| s.len() == self.state_len()), "{OP}: states are {count} x {h} x {p} x {n}");
@@ -207,13 +208,18 @@ impl<T: Real> Ssd<'_, T> {
     /// Writes y, as long as x, and if wanted the states after the last steps. `initial`: the states before the first steps, zeros
     /// without. States are (sequences, heads, width, states). Panics when sizes do not fit.
     pub fn forward(&self, x: &Inputs<'_, T>, initial: Option<&[T]>, y: &mut [T], last: Option<&mut [T]>) {
-        self.check(self.sequences.rows(), x);
         assert_eq!(y.len(), x.x.len(), "{OP}: the result is as long as x");
+        self.pass(x, initial, Some(y), last);
+    }
+
+    /// [`forward`](Self::forward), or the last states alone.
+    pub(super) fn pass(&self, x: &Inputs<'_, T>, initial: Option<&[T]>, y: Option<&mut [T]>, last: Option<&mut [T]>) {
+        self.check(self.sequences.rows(), x);
         self.check_states(initial);
         self.check_states(last.as_deref());
         let cut = self.cut();
         let state = self.width * self.states;
-        let mut y = Block::cut(y, self.heads * self.width, &cut.rows, &times(&cut.heads, self.width)).into_iter();
+        let mut y = Block::cut_some(y, self.heads * self.width, &cut.rows, &times(&cut.heads, self.width)).into_iter();
         let mut last = Block::cut_some(last, self.heads * state, &cut.sequences, &times(&cut.heads, state)).into_iter();
         let mut tasks = Vec::new();
         for sequences in &cut.sequences {
@@ -298,17 +304,19 @@ impl<T: Real> Ssd<'_, T> {
         }
     }
 
-    fn check_gradients(&self, x: &Inputs<'_, T>, to: &Gradients<'_, T>) {
+    pub(super) fn check_gradients<S>(&self, x: &Inputs<'_, S>, to: &Gradients<'_, T, S>) {
         let skip = self.skip_len().map_or(0, |(len, _)| len);
-        for (name, place, len) in [
-            ("x", &to.x, x.x.len()),
-            ("the step sizes", &to.dt, x.dt.len()),
-            ("B", &to.b, x.b.len()),
-            ("C", &to.c, x.c.len()),
-            ("A", &to.a, self.a.len()),
-            ("D", &to.skip, skip),
+        let len = |v: &Option<&mut [S]>| v.as_ref().map(|v| v.len());
+        let len_of = |v: &Option<&mut [T]>| v.as_ref().map(|v| v.len());
+        for (name, found, len) in [
+            ("x", len(&to.x), x.x.len()),
+            ("the step sizes", len(&to.dt), x.dt.len()),
+            ("B", len(&to.b), x.b.len()),
+            ("C", len(&to.c), x.c.len()),
+            ("A", len_of(&to.a), self.a.len()),
+            ("D", len_of(&to.skip), skip),
         ] {
-            assert!(place.as_ref().is_none_or(|p| p.len() == len), "{OP}: the gradient of {name} has {len} numbers");
+            assert!(found.is_none_or(|found| found == len), "{OP}: the gradient of {name} has {len} numbers");
         }
         assert!(to.skip.is_none() || self.skip.is_some(), "{OP}: the gradient of D without D");
     }

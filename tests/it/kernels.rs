@@ -194,6 +194,10 @@ fn mistakes_are_explained() {
     refused(&format!("kernels run selective-scan {path} --engine reference"), "--dtype f64");
     refused(&format!("kernels run selective-scan {path} -o out.csv"), ".safetensors");
     refused("kernels run selective-scan nothing.json", "cannot be read");
+    #[cfg(not(feature = "cuda"))]
+    refused(&format!("kernels run selective-scan {path} --device cuda"), "build with the feature \"cuda\"");
+    #[cfg(not(feature = "metal"))]
+    refused(&format!("kernels run selective-scan {path} --device metal"), "build with the feature \"metal\"");
     refused("kernels bench selective-scan --size q=3", "has such an axis");
     let change = |name: &str, value: Value| {
         let mut v = g.clone();

@@ -3,7 +3,7 @@
 use super::catalog::{self, Engine, Request};
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::session::Session;
-use crate::kernels::device::Target;
+use crate::kernels::device::{self, Target};
 use crate::table::arrays::{ArrayFormat, ArrayType, read_arrays, write_arrays};
 use crate::table::{AtomicFile, BadInput};
 use clap::{Args, ValueEnum, ValueHint};
@@ -115,6 +115,8 @@ pub fn run(args: RunArgs, mut session: Session) -> Outcome {
                 let what = if args.grad && op.on_device[0] { "gradients" } else { "kernels" };
                 return Err(Failure::usage(format!("{} has no {what} for devices yet", op.name)));
             }
+            // What is missing is said before anything is read.
+            drop(device::open(target).map_err(|e| Failure::usage(format!("--device: {e}")))?);
             Engine::Device(target)
         }
     };

@@ -1,6 +1,6 @@
 //! Kernels on the host: every GPU thread a fibre, every access checked. See the module's text.
 
-use super::plan::{DeviceError, Element, Executor, Fault, Host, Launch, Plan, Role};
+use super::plan::{DeviceError, Element, Executor, Fault, Host, Launch, Plan};
 use std::ffi::{CStr, CString, c_char, c_void};
 
 /// In which order blocks, warps and lanes run. Results must not depend on it.
@@ -47,6 +47,8 @@ unsafe extern "C" {
     fn shoal_emu_buffer(session: *mut c_void, elements: u32, size: u32, data: *const c_void) -> i32;
     fn shoal_emu_read(session: *mut c_void, buffer: i32, to: *mut c_void);
     fn shoal_emu_entry(i: u32) -> *const c_char;
+    #[cfg(all(test, feature = "cuda"))]
+    fn shoal_emu_sizes(entry: *const c_char, count: *mut u32) -> *const u32;
     fn shoal_emu_launch(
         session: *mut c_void,
         entry: *const c_char,
@@ -61,6 +63,19 @@ unsafe extern "C" {
         check_races: u32,
         report: *mut Report,
     ) -> i32;
+}
+
+/// The functions above that a driver made up for tests needs: open, close, buffer, read, launch, sizes.
+#[cfg(all(test, feature = "cuda"))]
+pub(super) fn doors() -> [*const c_void; 6] {
+    [
+        shoal_emu_open as *const c_void,
+        shoal_emu_close as *const c_void,
+        shoal_emu_buffer as *const c_void,
+        shoal_emu_read as *const c_void,
+        shoal_emu_launch as *const c_void,
+        shoal_emu_sizes as *const c_void,
+    ]
 }
 
 /// Names of all entries.
@@ -108,16 +123,11 @@ impl Session {
     }
 
     /// A buffer, copied from `data`, which has `elements` of `element`, or not written.
-    fn buffer(
-        &self,
-        name: &'static str,
-        elements: usize,
-        element: Element,
-        data: Option<*const c_void>,
-    ) -> Result<i32, DeviceError> {
+    fn buffer(&self, name: &'static str, elements: usize, element: Element, data: Option<&[u8]>) -> Result<i32, DeviceError> {
         let count = super::plan::narrow(name, elements)?;
-        // SAFETY: data is null or points to as many elements, as the callers check.
-        let id = unsafe { shoal_emu_buffer(self.0, count, element.size() as u32, data.unwrap_or(std::ptr::null())) };
+        let data = data.map_or(std::ptr::null(), |d| d.as_ptr().cast());
+        // SAFETY: data is null or points to as many elements, as `sources` checked.
+        let id = unsafe { shoal_emu_buffer(self.0, count, element.size() as u32, data) };
         if id < 0 { Err(DeviceError::Memory(name)) } else { Ok(id) }
     }
 
@@ -183,66 +193,19 @@ impl Report {
     }
 }
 
-impl Host<'_> {
-    fn shape(&self) -> (usize, Element) {
-        match self {
-            Self::Read(v) => (v.len(), Element::F32),
-            Self::Write(v) => (v.len(), Element::F32),
-            Self::ReadBf16(v) => (v.len(), Element::Bf16),
-            Self::WriteBf16(v) => (v.len(), Element::Bf16),
-            Self::ReadU32(v) => (v.len(), Element::U32),
-            Self::WriteU32(v) => (v.len(), Element::U32),
-        }
-    }
-
-    fn source(&self) -> Option<*const c_void> {
-        match self {
-            Self::Read(v) => Some(v.as_ptr().cast()),
-            Self::ReadBf16(v) => Some(v.as_ptr().cast()),
-            Self::ReadU32(v) => Some(v.as_ptr().cast()),
-            _ => None,
-        }
-    }
-
-    fn target(&mut self) -> Option<*mut c_void> {
-        match self {
-            Self::Write(v) => Some(v.as_mut_ptr().cast()),
-            Self::WriteBf16(v) => Some(v.as_mut_ptr().cast()),
-            Self::WriteU32(v) => Some(v.as_mut_ptr().cast()),
-            _ => None,
-        }
-    }
-}
-
 impl Executor for Emulator {
     fn execute(&mut self, plan: &Plan, mut bindings: Vec<(usize, Host<'_>)>) -> Result<(), DeviceError> {
         let session = Session::open()?;
-        let mut ids = Vec::with_capacity(plan.buffers.len());
-        for (place, b) in plan.buffers.iter().enumerate() {
-            let bound = bindings.iter().find(|(p, _)| *p == place).map(|(_, host)| host);
-            if let Some(host) = bound {
-                super::plan::fits(host.shape() == (b.elements, b.element), || {
-                    format!("{}: {:?} given, {} numbers of {:?} expected", b.name, host.shape(), b.elements, b.element)
-                })?;
-            }
-            let data = match &b.role {
-                Role::Input => {
-                    let source = bound.and_then(Host::source);
-                    super::plan::fits(source.is_some(), || format!("{} is not given", b.name))?;
-                    source
-                }
-                Role::Table(numbers) => Some(numbers.as_ptr().cast()),
-                Role::Output | Role::Scratch => None,
-            };
-            ids.push(session.buffer(b.name, b.elements, b.element, data)?);
-        }
+        let sources = plan.sources(&bindings)?;
+        let ids = plan.buffers.iter().zip(sources).map(|(b, source)| session.buffer(b.name, b.elements, b.element, source));
+        let ids = ids.collect::<Result<Vec<i32>, _>>()?;
         for launch in &plan.launches {
             session.launch(launch, &ids, self)?;
         }
         for (place, host) in &mut bindings {
             if let Some(to) = host.target() {
-                // SAFETY: the target has the size of the buffer, which was checked above.
-                unsafe { shoal_emu_read(session.0, ids[*place], to) };
+                // SAFETY: the target has the size of the buffer, as `sources` checked.
+                unsafe { shoal_emu_read(session.0, ids[*place], to.as_mut_ptr().cast()) };
             }
         }
         Ok(())

@@ -37,6 +37,18 @@ pub enum Family {
 impl Family {
     pub const ALL: [Self; 5] = [Self::Probes, Self::Conv, Self::Selective, Self::Ssd, Self::Mamba3];
 
+    /// The family of an entry, by its name.
+    pub fn of(entry: &str) -> Option<Self> {
+        match entry.strip_prefix("shoal_")?.split_once('_')?.0 {
+            "probe" => Some(Self::Probes),
+            "conv" => Some(Self::Conv),
+            "selective" => Some(Self::Selective),
+            "ssd" => Some(Self::Ssd),
+            "mamba3" => Some(Self::Mamba3),
+            _ => None,
+        }
+    }
+
     fn text(self) -> &'static str {
         match self {
             Self::Probes => include_str!("metal/probes.metal"),

@@ -6,12 +6,12 @@
 //! | `compat/` | what a target calls things: `cuda.h`, `metal.h`, `host.h`, and `sh.h`, which all include. Nothing else knows targets |
 //! | `args/` | structures of arguments, words of 32 bits, the same in C, Metal and Rust (`args.rs`) |
 //! | `shared/` | bodies (`<op>.h`: functions that take a `ShCtx`, shared memory and pointers) and entries (`<op>.entry.h`) |
-//! | `cuda/`, `metal/` | two includes for each family of kernels, and what is native there |
-//! | `emu/` | the emulator; `emu/faults.cpp` has kernels with mistakes that it must find |
+//! | `cuda/`, `metal/` | two includes for each family of kernels, and what is native there; `cuda/*.rs`: the driver's calls, memory |
+//! | `emu/` | the emulator; `emu/faults.cpp` has kernels with mistakes that it must find, `emu/mock/` a driver of NVIDIA made up for tests |
 //!
 //! In Rust a module for each operation makes a [`Plan`]: buffers, and launches with their entry, blocks, threads, shared memory, arguments
-//! and buffers. A plan is data. An [`Executor`] runs it: the emulator does (feature `emulator`), a GPU will. Wrong sizes and mistakes of
-//! kernels are errors, not panics.
+//! and buffers. A plan is data. An [`Executor`] runs it: the emulator does (feature `emulator`), a GPU of NVIDIA does (`cuda.rs`,
+//! feature `cuda`), and a Mac's (`metal_driver.rs`, feature `metal`). Wrong sizes, mistakes of kernels and a missing driver are errors, not panics.
 //!
 //! # Rules for kernels
 //! * Built-in variables, bare pointers and f64 do not occur in `shared/`: `SH_GLOBAL(T)`, `SH_TGROUP(T)` and `SH_THREAD(T)` are types of
@@ -50,12 +50,17 @@
 //! | [`mamba3`] forward | 2·h·p + 2·r·g·n, 4·h·r·n + 2·h·r·p of scratch | h·r·(m·(n + p) + 2·n·p) |
 
 mod args;
+#[cfg(any(feature = "emulator", feature = "cuda", all(feature = "metal", target_os = "macos")))]
+mod bound;
 mod chunks;
 pub mod conv;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 pub mod mamba3;
 pub mod metal;
+pub mod metal_driver;
 pub mod plan;
 pub mod selective;
 pub mod ssd;
@@ -85,7 +90,15 @@ pub fn open(target: Target) -> Result<Box<dyn Executor>, DeviceError> {
         Target::Emulator => Ok(Box::new(emulator::Emulator::new(emulator::Order::Forward))),
         #[cfg(not(feature = "emulator"))]
         Target::Emulator => Err(DeviceError::absent("emulator", "emulator")),
+        #[cfg(feature = "cuda")]
+        Target::Cuda => Ok(Box::new(cuda::Cuda::open(0)?)),
+        #[cfg(not(feature = "cuda"))]
         Target::Cuda => Err(DeviceError::absent("CUDA", "cuda")),
+        #[cfg(all(feature = "metal", target_os = "macos"))]
+        Target::Metal => Ok(Box::new(metal_driver::Metal::open()?)),
+        #[cfg(all(feature = "metal", not(target_os = "macos")))]
+        Target::Metal => Err(DeviceError::Unavailable("Metal needs macOS".to_string())),
+        #[cfg(not(feature = "metal"))]
         Target::Metal => Err(DeviceError::absent("Metal", "metal")),
     }
 }

@@ -220,6 +220,8 @@ pub enum DeviceError {
     Memory(&'static str),
     /// There is no such device: none in the machine, no driver, or the program was built without it.
     Unavailable(String),
+    /// The driver refused or failed: at what (an entry, a buffer, a step), its number and its words.
+    Driver { at: String, code: u32, text: String },
     /// A mistake in a kernel: where, and which other thread took part.
     Fault {
         fault: Fault,
@@ -242,6 +244,7 @@ impl fmt::Display for DeviceError {
         match self {
             Self::Sizes(text) | Self::Unavailable(text) => write!(f, "{text}"),
             Self::Memory(what) => write!(f, "no device memory for {what}"),
+            Self::Driver { at, code, text } => write!(f, "{at}: {text} (error {code} of the driver)"),
             Self::Fault { fault, entry, block, thread, file, line, other, index, length } => {
                 write!(f, "{entry}: {fault:?} in block {block}, thread {thread} at {file}:{line}")?;
                 if let Some((thread, line)) = other {

@@ -1,6 +1,7 @@
 //! Channels in the lanes of a vector: how diagonal scans load and store them.
 
 use crate::kernels::simd::{Lanes, Real, math};
+use crate::kernels::transpose::transpose_inside;
 use std::ops::Range;
 
 /// Δ of a step, and dΔ/d(δ + bias).
@@ -28,21 +29,14 @@ pub(super) fn put<T: Real, V: Lanes<T>>(v: V, to: &mut [T]) {
 /// (channels, n) numbers of some channels, as n vectors over the channels.
 #[inline(always)]
 pub(super) fn lanes_of<T: Real, V: Lanes<T>>(from: &[T], channels: Range<usize>, n: usize, to: &mut [T]) {
-    for k in 0..n {
-        let line = &mut to[k * V::N..(k + 1) * V::N];
-        line.fill(T::ZERO);
-        for (lane, c) in line.iter_mut().zip(channels.clone()) {
-            *lane = from[c * n + k];
-        }
+    if channels.len() < V::N {
+        to[..n * V::N].fill(T::ZERO);
     }
+    transpose_inside((&from[channels.start * n..channels.end * n], n), (channels.len(), n), (to, V::N));
 }
 
 /// The way back: `to` is (channels, n).
 #[inline(always)]
 pub(super) fn put_lanes<T: Real, V: Lanes<T>>(from: &[T], n: usize, to: &mut [T]) {
-    for (lane, line) in to.chunks_exact_mut(n).enumerate() {
-        for (k, v) in line.iter_mut().enumerate() {
-            *v = from[k * V::N + lane];
-        }
-    }
+    transpose_inside((from, V::N), (n, to.len() / n), (to, n));
 }

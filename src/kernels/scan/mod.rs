@@ -10,6 +10,7 @@
 pub mod causal_conv;
 mod columns;
 pub mod cross_scan;
+mod diagonal;
 mod edges;
 mod grid;
 pub mod half;

@@ -79,8 +79,57 @@ pub(super) unsafe fn max_256d(low: __m256d, high: __m256d) -> f64 {
     }
 }
 
+/// The sums of 16 vectors. Two at a time are folded into one that holds both: halves are added, quarters, and so on, as in [`sum_256`].
+#[inline(always)]
+unsafe fn sums_256(from: *const f32) -> F32x16 {
+    unsafe {
+        let mut halves = [_mm256_setzero_ps(); 2];
+        let mut half = 0;
+        while half < 2 {
+            let from = from.add(128 * half);
+            let mut four = [_mm256_setzero_ps(); 4];
+            let mut i = 0;
+            while i < 4 {
+                // Vectors i and i + 4 to the halves of one.
+                let (a, b) = (from.add(16 * i), from.add(16 * (i + 4)));
+                let a = _mm256_add_ps(_mm256_loadu_ps(a), _mm256_loadu_ps(a.add(8)));
+                let b = _mm256_add_ps(_mm256_loadu_ps(b), _mm256_loadu_ps(b.add(8)));
+                four[i] = _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b));
+                i += 1;
+            }
+            let low = _mm256_add_ps(
+                _mm256_shuffle_ps::<0b01_00_01_00>(four[0], four[1]),
+                _mm256_shuffle_ps::<0b11_10_11_10>(four[0], four[1]),
+            );
+            let high = _mm256_add_ps(
+                _mm256_shuffle_ps::<0b01_00_01_00>(four[2], four[3]),
+                _mm256_shuffle_ps::<0b11_10_11_10>(four[2], four[3]),
+            );
+            halves[half] =
+                _mm256_add_ps(_mm256_shuffle_ps::<0b10_00_10_00>(low, high), _mm256_shuffle_ps::<0b11_01_11_01>(low, high));
+            half += 1;
+        }
+        F32x16(halves)
+    }
+}
+
+/// The sums of 8 vectors.
+#[inline(always)]
+unsafe fn sums_256d(from: *const f64) -> F64x8 {
+    unsafe {
+        let mut sums = [0.0; 8];
+        let mut i = 0;
+        while i < 8 {
+            let from = from.add(8 * i);
+            sums[i] = sum_256d(_mm256_loadu_pd(from), _mm256_loadu_pd(from.add(4)));
+            i += 1;
+        }
+        F64x8([_mm256_loadu_pd(sums.as_ptr()), _mm256_loadu_pd(sums.as_ptr().add(4))])
+    }
+}
+
 macro_rules! lanes256 {
-    ($name:ident, $float:ident, $vector:ident, $half:literal, $window:ident, $sum:ident, $max:ident,
+    ($name:ident, $float:ident, $vector:ident, $half:literal, $window:ident, $sum:ident, $sums:ident, $max:ident,
      $set1:ident, $load:ident, $store:ident, $mask_load:ident, $mask_store:ident,
      $add:ident, $sub:ident, $mul:ident, $div:ident, $fma:ident, $fnma:ident, $xor:ident, $and:ident, $andnot:ident, $or:ident,
      $sqrt:ident, $maxi:ident, $mini:ident, $round:ident, $cmp:ident, $blend:ident,
@@ -247,6 +296,12 @@ macro_rules! lanes256 {
                 unsafe { $sum(self.0[0], self.0[1]) }
             }
             #[inline(always)]
+            fn sums(of: &[$float]) -> Self {
+                assert!(of.len() >= Self::N * Self::N, "sums of as many vectors as a vector has lanes");
+                // SAFETY: the slice holds that many vectors.
+                unsafe { $sums(of.as_ptr()) }
+            }
+            #[inline(always)]
             fn max_lane(self) -> $float {
                 unsafe { $max(self.0[0], self.0[1]) }
             }
@@ -261,6 +316,7 @@ lanes256!(
     8,
     MASK_32,
     sum_256,
+    sums_256,
     max_256,
     _mm256_set1_ps,
     _mm256_loadu_ps,
@@ -297,6 +353,7 @@ lanes256!(
     4,
     MASK_64,
     sum_256d,
+    sums_256d,
     max_256d,
     _mm256_set1_pd,
     _mm256_loadu_pd,

@@ -16,8 +16,51 @@ pub struct F32x16(__m512);
 #[derive(Clone, Copy)]
 pub struct F64x8(__m512d);
 
+/// The sums of 16 vectors. Two at a time are folded into one that holds both: halves are added, quarters, and so on, as in [`sum_256`].
+#[inline(always)]
+unsafe fn sums_512(from: *const f32) -> F32x16 {
+    unsafe {
+        // Vectors of 16 lanes, then two of 8, four of 4, eight of 2. The pairs are chosen such that the sums come out in order.
+        let mut four = [_mm512_setzero_ps(); 4];
+        let mut i = 0;
+        while i < 4 {
+            // Vectors i, i + 4, i + 8 and i + 12 to quarters 0 to 3.
+            let (a, b) = (_mm512_loadu_ps(from.add(16 * i)), _mm512_loadu_ps(from.add(16 * (i + 4))));
+            let (c, d) = (_mm512_loadu_ps(from.add(16 * (i + 8))), _mm512_loadu_ps(from.add(16 * (i + 12))));
+            let ab = _mm512_add_ps(_mm512_shuffle_f32x4::<0b01_00_01_00>(a, b), _mm512_shuffle_f32x4::<0b11_10_11_10>(a, b));
+            let cd = _mm512_add_ps(_mm512_shuffle_f32x4::<0b01_00_01_00>(c, d), _mm512_shuffle_f32x4::<0b11_10_11_10>(c, d));
+            four[i] = _mm512_add_ps(_mm512_shuffle_f32x4::<0b10_00_10_00>(ab, cd), _mm512_shuffle_f32x4::<0b11_01_11_01>(ab, cd));
+            i += 1;
+        }
+        // Lanes 0 and 2, 1 and 3 of each quarter, then what is left.
+        let low = _mm512_add_ps(
+            _mm512_shuffle_ps::<0b01_00_01_00>(four[0], four[1]),
+            _mm512_shuffle_ps::<0b11_10_11_10>(four[0], four[1]),
+        );
+        let high = _mm512_add_ps(
+            _mm512_shuffle_ps::<0b01_00_01_00>(four[2], four[3]),
+            _mm512_shuffle_ps::<0b11_10_11_10>(four[2], four[3]),
+        );
+        F32x16(_mm512_add_ps(_mm512_shuffle_ps::<0b10_00_10_00>(low, high), _mm512_shuffle_ps::<0b11_01_11_01>(low, high)))
+    }
+}
+
+/// The sums of 8 vectors.
+#[inline(always)]
+unsafe fn sums_512d(from: *const f64) -> F64x8 {
+    unsafe {
+        let mut sums = [0.0; 8];
+        let mut i = 0;
+        while i < 8 {
+            sums[i] = F64x8(_mm512_loadu_pd(from.add(8 * i))).sum();
+            i += 1;
+        }
+        F64x8(_mm512_loadu_pd(sums.as_ptr()))
+    }
+}
+
 macro_rules! lanes512 {
-    ($name:ident, $float:ident, $mask:ident, $sum:ident, $max:ident, $high:expr, $low:ident,
+    ($name:ident, $float:ident, $mask:ident, $sum:ident, $sums:ident, $max:ident, $high:expr, $low:ident,
      $set1:ident, $load:ident, $store:ident, $maskz_load:ident, $mask_store:ident,
      $add:ident, $sub:ident, $mul:ident, $div:ident, $fma:ident, $fnma:ident, $xor:ident, $and:ident, $andnot:ident, $or:ident,
      $sqrt:ident, $maxi:ident, $mini:ident, $round:ident, $scalef:ident, $getmant:ident, $getexp:ident, $cmp:ident, $blend:ident,
@@ -116,6 +159,10 @@ macro_rules! lanes512 {
                 $name(unsafe { $scalef(self.0, n.0) })
             }
             #[inline(always)]
+            fn scale_exp2_near(self, n: Self) -> Self {
+                self.scale_exp2(n)
+            }
+            #[inline(always)]
             fn frexp(self) -> (Self, Self) {
                 unsafe { ($name($getmant::<_MM_MANT_NORM_1_2, _MM_MANT_SIGN_SRC>(self.0)), $name($getexp(self.0))) }
             }
@@ -136,6 +183,12 @@ macro_rules! lanes512 {
                 unsafe { $sum($low(self.0), $high(self.0)) }
             }
             #[inline(always)]
+            fn sums(of: &[$float]) -> Self {
+                assert!(of.len() >= Self::N * Self::N, "sums of as many vectors as a vector has lanes");
+                // SAFETY: the slice holds that many vectors.
+                unsafe { $sums(of.as_ptr()) }
+            }
+            #[inline(always)]
             fn max_lane(self) -> $float {
                 unsafe { $max($low(self.0), $high(self.0)) }
             }
@@ -148,6 +201,7 @@ lanes512!(
     f32,
     __mmask16,
     sum_256,
+    sums_512,
     max_256,
     _mm512_extractf32x8_ps::<1>,
     _mm512_castps512_ps256,
@@ -186,6 +240,7 @@ lanes512!(
     f64,
     __mmask8,
     sum_256d,
+    sums_512d,
     max_256d,
     _mm512_extractf64x4_pd::<1>,
     _mm512_castpd512_pd256,

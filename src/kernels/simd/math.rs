@@ -25,7 +25,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-pub use exp::exp;
+pub use exp::{exp, exp2_factor, exp2_product, exp2_product_near};
 pub use log::log;
 pub use logistic::{sigmoid, silu, silu_and_derivative, softplus, softplus_and_derivative, tanh};
 pub use normal::{erf, erfc, gelu, gelu_and_derivative};

@@ -136,6 +136,18 @@ pub fn dispatch<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
     }
 }
 
+/// Asks for the cache line that holds number `at` of `of`, in the second-level cache. Never more than a hint: `at` may lie outside.
+#[inline(always)]
+pub fn prefetch<T>(of: &[T], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: nothing is read, and an address that is not mapped is ignored.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(of.as_ptr().wrapping_add(at).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (of, at);
+}
+
 /// A virtual vector of `N` numbers; all operations are lane-wise unless said otherwise.
 pub trait Lanes<T: Real>: Copy {
     /// `T::LANES`.
@@ -212,6 +224,11 @@ pub trait Lanes<T: Real>: Copy {
     /// `self · 2^n`, rounded once, to subnormal numbers and ±∞ too. For `self` in [1/4, 4] and integers |n| <= 250 (f32) or
     /// 2040 (f64), and for NaN in both. Other values: unspecified.
     fn scale_exp2(self, n: Self) -> Self;
+    /// [`scale_exp2`](Self::scale_exp2) where 2ⁿ and the result are normal numbers, or `self` is NaN.
+    #[inline(always)]
+    fn scale_exp2_near(self, n: Self) -> Self {
+        self.mul(n.exp2_integer())
+    }
     /// Splits positive normal numbers into mantissa in [1, 2) and exponent as a float.
     fn frexp(self) -> (Self, Self);
 
@@ -222,6 +239,15 @@ pub trait Lanes<T: Real>: Copy {
 
     /// All lanes added in a fixed tree: halves are added until one number is left (lane i with i + N/2, and so on).
     fn sum(self) -> T;
+    /// Lane i is the [`sum`](Self::sum) of the i-th vector of `of`, which holds N of them. Panics when there are fewer.
+    #[inline(always)]
+    fn sums(of: &[T]) -> Self {
+        let mut sums = [T::ZERO; 16];
+        for (sum, v) in sums.iter_mut().zip(of[..Self::N * Self::N].chunks_exact(Self::N)) {
+            *sum = Self::load(v).sum();
+        }
+        Self::load(&sums)
+    }
     /// The largest lane.
     fn max_lane(self) -> T;
 }

@@ -14,7 +14,8 @@ struct ShCtx {
 #define SH_PARAMS(...) (__VA_ARGS__)
 #define SH_BUF(i, T, n) emu::Global<T> n
 #define SH_ARGS(i, S, n) const S& n
-#define SH_REGISTER(name) static const emu::Entry emu_entry_##name(#name, emu::thunk<&name>);
+#define SH_REGISTER(name) \
+    static const emu::Entry emu_entry_##name(#name, emu::thunk<&name>, emu::sizes(&name), emu::parameters(&name));
 #define SH_ENTER(c) const ShCtx c = sh_host_context()
 #define SH_ARENA(T, n) const emu::Shared<T> n = emu::arena<T>()
 #define SH_SHARED(T, n, k) const emu::Shared<T> n = emu::declared<T>(k)

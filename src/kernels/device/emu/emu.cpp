@@ -283,6 +283,15 @@ const char* shoal_emu_entry(uint32_t i) {
     return e ? e->name : nullptr;
 }
 
+// Bytes of an entry's structure of arguments and of an element of each buffer, and how many numbers that are; null for no entry.
+const uint32_t* shoal_emu_sizes(const char* entry, uint32_t* count) {
+    Entry* e = Entry::first;
+    while (e && std::strcmp(e->name, entry) != 0) e = e->next;
+    if (!e) return nullptr;
+    *count = e->parameters;
+    return e->sizes;
+}
+
 // Runs all blocks of a launch. `buffers`: numbers of buffers, -1 for none. Without `check_races` what races give is left to the order.
 // Returns 0, or the fault, which `report` describes.
 int32_t shoal_emu_launch(void* session, const char* entry, uint32_t grid, uint32_t threads, uint32_t shared_bytes, const void* args,

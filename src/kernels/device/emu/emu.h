@@ -265,6 +265,7 @@ template <class T> inline T exchange(T v, uint32_t source, At at) {
 // Entries: their parameters are taken from the launch by type, the structure of arguments first.
 template <class P> struct Bind;
 template <class T> struct Bind<Global<T>> {
+    static constexpr uint32_t size = sizeof(T);
     static Global<T> from(Machine& m, uint32_t position) {
         Buffer* b = m.buffers[position - 1];
         if (!b) return {};
@@ -273,6 +274,7 @@ template <class T> struct Bind<Global<T>> {
     }
 };
 template <class A> struct Bind<const A&> {
+    static constexpr uint32_t size = sizeof(A);
     static const A& from(Machine& m, uint32_t position) {
         if (position != 0 || m.args_bytes != sizeof(A)) fail(Fault::BadLaunch, At::here(), NOBODY, 0, m.args_bytes, sizeof(A));
         return *static_cast<const A*>(m.args);
@@ -283,13 +285,23 @@ template <class... P, size_t... I> inline void call(Machine& m, void (*f)(P...),
     f(Bind<P>::from(m, I)...);
 }
 template <class... P> constexpr size_t parameters(void (*)(P...)) { return sizeof...(P); }
+// Bytes of the structure of arguments, and of an element of each buffer.
+template <class... P> struct Sizes {
+    static constexpr uint32_t of[] = {Bind<P>::size...};
+};
+template <class... P> constexpr const uint32_t* sizes(void (*)(P...)) { return Sizes<P...>::of; }
 template <auto F> inline void thunk(Machine& m) { call(m, F, std::make_index_sequence<parameters(F)>{}); }
 
 struct Entry {
     const char* name;
     void (*run)(Machine&);
+    const uint32_t* sizes;
+    uint32_t parameters;
     Entry* next;
-    Entry(const char* n, void (*f)(Machine&)) : name(n), run(f), next(first) { first = this; }
+    Entry(const char* n, void (*f)(Machine&), const uint32_t* s, size_t p)
+        : name(n), run(f), sizes(s), parameters(static_cast<uint32_t>(p)), next(first) {
+        first = this;
+    }
     static Entry* first;
 };
 

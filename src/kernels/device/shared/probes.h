@@ -35,12 +35,12 @@ SH_DEVICE void probe_shuffles(ShCtx c, SH_GLOBAL(const float) x, SH_GLOBAL(float
 // (3, threads): a block turned around through the arena, through a static array, and the halves of a warp exchanged.
 SH_DEVICE void probe_memory(ShCtx c, SH_GLOBAL(const float) x, SH_GLOBAL(float) out, SH_TGROUP(float) arena, SH_TGROUP(float) fixed) {
     const uint32_t threads = c.gdim * c.bdim, at = c.bid * c.bdim + c.tid;
-    SH_TGROUP(float) half = sh_part(arena, c.bdim, c.bdim);
+    SH_TGROUP(float) part = sh_part(arena, c.bdim, c.bdim);
     arena[c.tid] = x[at];
     fixed[c.tid] = x[at] + probe_table[c.tid % 4u];
-    half[c.tid] = -x[at];
+    part[c.tid] = -x[at];
     sh_warp_barrier(c);
-    out[2u * threads + at] = half[c.tid ^ 16u];
+    out[2u * threads + at] = part[c.tid ^ 16u];
     sh_barrier(c);
     out[at] = arena[c.bdim - 1u - c.tid];
     out[threads + at] = fixed[c.bdim - 1u - c.tid];

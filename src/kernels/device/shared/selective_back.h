@@ -92,13 +92,13 @@ SH_DEVICE void selective_back_join(ShCtx c, ShSelectiveArgs a, SH_GLOBAL(const u
 // Adds eight numbers over the lanes of a warp; lane l has the sum of number l / 4. Nine exchanges instead of forty.
 SH_DEVICE float selective_lane_sums(ShCtx c, SH_THREAD(float) v) {
     SH_UNROLL
-    for (uint32_t half = 4u; half > 0u; half /= 2u) {
-        const bool upper = (c.lane & (4u * half)) != 0u;
+    for (uint32_t apart = 4u; apart > 0u; apart /= 2u) {
+        const bool upper = (c.lane & (4u * apart)) != 0u;
         SH_UNROLL
-        for (uint32_t i = 0u; i < half; ++i) {
-            const float send = upper ? v[i] : v[i + half];
-            const float keep = upper ? v[i + half] : v[i];
-            v[i] = keep + sh_shfl_xor(c, send, 4u * half);
+        for (uint32_t i = 0u; i < apart; ++i) {
+            const float send = upper ? v[i] : v[i + apart];
+            const float keep = upper ? v[i + apart] : v[i];
+            v[i] = keep + sh_shfl_xor(c, send, 4u * apart);
         }
     }
     float sum = v[0];

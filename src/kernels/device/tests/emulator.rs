@@ -1,8 +1,8 @@
 //! What the emulator finds, and what every macro means.
 
-use super::{nan, to_bf16};
+use super::{Emulator, nan, to_bf16};
 use crate::kernels::device::args::ProbeArgs;
-use crate::kernels::device::emulator::{Emulator, Order, entries};
+use crate::kernels::device::emulator::{self, Order, entries};
 use crate::kernels::device::plan::{Args, DeviceError, Element, Executor, Fault, Host, Launch, Plan, Role};
 use crate::kernels::testing::numbers;
 
@@ -106,7 +106,7 @@ fn neighbours(order: Order, kind: u32, check_races: bool) -> Result<Vec<f32>, De
     let buffers = [(4 * 128, Element::F32, Role::Input), (4 * 128, Element::F32, Role::Output)];
     let plan = one("shoal_fault_neighbours", [1, 128, 512], ProbeArgs { count: 4, kind }, &buffers);
     let (x, mut out) = (inputs(512), nan(512));
-    Emulator { order, check_races }.execute(&plan, vec![(0, Host::Read(&x)), (1, Host::Write(&mut out))])?;
+    emulator::Emulator { order, check_races }.execute(&plan, vec![(0, Host::Read(&x)), (1, Host::Write(&mut out))])?;
     Ok(out)
 }
 

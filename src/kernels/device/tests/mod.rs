@@ -1,16 +1,20 @@
-//! The emulator itself, the macros, and every kernel against its definition.
+//! The emulator itself, the macros, and every kernel against its definition; on a GPU too, where there is one.
 
 mod conv;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod emulator;
+mod executors;
 mod mamba3;
 mod metal;
 mod random;
 mod selective;
 mod ssd;
 
-use super::emulator::{Emulator, Order};
+use super::emulator::Order;
 use super::plan::{DeviceError, Executor};
 use crate::kernels::testing::bits;
+use executors::Emulator;
 use random::Draw;
 
 /// Runs in all orders, which must give the same bits, and gives the results.

@@ -8,11 +8,11 @@
 //! # How
 //! Sixteen f32 channels at a time lie in the lanes of a vector, so that nothing is summed across lanes forward and one exponential serves
 //! sixteen channels. Time is cut into tiles that stay in the first-level cache; states at the starts of tiles are kept for the
-//! backward pass, which replays a tile and walks it back, one state at a time.
+//! backward pass, which replays a tile and walks it back, one or two states at a time. See `diagonal` for what happens in a tile.
 //!
 //! # Cost
-//! rows · channels · states exponentials forward and as many backward, which set the time; 9 operations beside each. Memory: one read of u, δ, z
-//! and one write of out, plus rows / 64 · channels · states for the starts.
+//! rows · channels · states exponentials forward and as many backward; of 14 operations forward and some 30 backward for a state and a step
+//! they are 10. Memory: one read of u, δ, z and one write of out, plus rows / 64 · channels · states for the starts.
 //!
 //! # Source
 //! Gu & Dao, Mamba, 2023 (arXiv 2312.00752). As in all published code, B is discretised by Euler's rule (ΔB), not by zero-order hold.
@@ -26,12 +26,13 @@ mod tests;
 
 use super::Sequences;
 use super::columns::Block;
+use super::diagonal::forward::Constants;
 use crate::kernels::rows::{add_parts, for_each};
 use crate::kernels::simd::Real;
 use std::ops::Range;
 
-/// Steps of a tile.
-pub(crate) const TILE: usize = 64;
+/// Steps of a tile. Kernels of devices keep the same states.
+pub(crate) const TILE: usize = super::diagonal::TILE;
 /// Tasks that work is cut into, about: enough for a few dozen threads.
 const TASKS: usize = 32;
 /// Channels of a task at most, a multiple of all vector widths.
@@ -158,6 +159,21 @@ impl<T: Real> SelectiveScan<'_, T> {
             Sequences::Equal { len, .. } => i * len.div_ceil(TILE),
             Sequences::Packed(_) => (0..i).map(|k| self.sequences.range(k).len().div_ceil(TILE)).sum(),
         }
+    }
+
+    /// What does not depend on the step.
+    fn constants(&self) -> Constants<'_, T> {
+        Constants { a: self.a, skip: self.skip, delta_bias: self.delta_bias }
+    }
+
+    /// Where B and C of the steps from row `first` on lie, those of channels of a group.
+    #[inline(always)]
+    fn places(&self, first: usize, group: usize) -> [usize; TILE] {
+        let (mut places, stride) = ([0; TILE], self.groups * self.states);
+        for (t, place) in places.iter_mut().enumerate() {
+            *place = (first + t) * stride + group * self.states;
+        }
+        places
     }
 
     /// In about so many tasks.

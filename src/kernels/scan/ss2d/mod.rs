@@ -25,13 +25,14 @@ pub mod reference;
 mod tests;
 
 use super::columns::Block;
+use super::diagonal::forward::Constants;
 use super::{Direction, Grid};
 use crate::kernels::rows::{add_parts, for_each, rows_per_chunk};
 use crate::kernels::simd::Real;
 use std::ops::Range;
 
 /// Steps of a tile.
-const TILE: usize = 64;
+const TILE: usize = super::diagonal::TILE;
 /// Tasks that work is cut into, about. Fewer than elsewhere, and two vectors each at least: cells may lie far apart in memory, so the
 /// more channels of one are taken together the better.
 const TASKS: usize = 16;
@@ -108,6 +109,17 @@ impl<T: Real> Ss2d<'_, T> {
     /// Numbers that [`forward`](Self::forward) keeps for [`backward`](Self::backward).
     pub fn starts_len(&self) -> usize {
         self.batch * self.directions.len() * self.tiles() * self.channels * self.states
+    }
+
+    /// What does not depend on the cell, in direction `k`.
+    fn constants(&self, k: usize) -> Constants<'_, T> {
+        let (d, n) = (self.channels, self.states);
+        let channels = k * d..(k + 1) * d;
+        Constants {
+            a: &self.a[channels.start * n..channels.end * n],
+            skip: self.skip.map(|v| &v[channels.clone()]),
+            delta_bias: self.delta_bias.map(|v| &v[channels.clone()]),
+        }
     }
 
     /// Blocks of channels. Depends on the sizes alone.

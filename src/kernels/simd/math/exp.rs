@@ -25,6 +25,43 @@ pub(super) fn exp_minus<T: Real, V: Lanes<T>>(h: V, l: V) -> V {
     scaled(Reduced { n, high, low: low.sub(l) })
 }
 
+/// `a·log₂e`: [`exp2_product`] of it and x is `exp(a·x)`.
+#[inline(always)]
+pub fn exp2_factor<T: Real, V: Lanes<T>>(a: V) -> V {
+    a.fma(V::splat(T::LOG2_E.0), a.mul(V::splat(T::LOG2_E.1)))
+}
+
+/// `2^(x·y)`; the product is not rounded. ∞ above the range, subnormal numbers and then 0 below it.
+#[inline(always)]
+pub fn exp2_product<T: Real, V: Lanes<T>>(x: V, y: V) -> V {
+    let (end, half) = (V::splat(T::EXP2_END), constant::<T, V>(0.5));
+    // Bounded, so that the rest stays one outside the range. A NaN stays, as in `exp`.
+    let n = end.min(end.neg().max(nearest(x, y)));
+    let rest = half.min(half.neg().max(x.neg_fma(y, n)));
+    exp2_minus(rest).scale_exp2(n)
+}
+
+/// [`exp2_product`] where |x·y| <= `EXP2_NEAR`, with the same bits and fewer operations. Other values: unspecified, but for NaN.
+#[inline(always)]
+pub fn exp2_product_near<T: Real, V: Lanes<T>>(x: V, y: V) -> V {
+    let n = nearest(x, y);
+    exp2_minus(x.neg_fma(y, n)).scale_exp2_near(n)
+}
+
+/// The integer nearest to x·y where that is far below 2^mantissa; ±∞ and NaN stay.
+#[inline(always)]
+fn nearest<T: Real, V: Lanes<T>>(x: V, y: V) -> V {
+    // Next to this number the floats are the integers.
+    let integers = V::splat(T::INTEGERS);
+    x.fma(y, integers).sub(integers)
+}
+
+/// `2⁻ˢ` for |s| <= ½.
+#[inline(always)]
+fn exp2_minus<T: Real, V: Lanes<T>>(s: V) -> V {
+    polynomial(s, T::EXP2).fma(s, V::splat(T::ONE))
+}
+
 /// `x = n·ln 2 + high + low` with integer n, |high| <= ln 2 / 2 and a small `low`.
 pub(super) struct Reduced<V> {
     pub n: V,

@@ -14,6 +14,16 @@ pub trait Tables: Sized + 'static {
     const EXP_RANGE: (Self, Self);
     /// `(eʳ − 1 − r) / r²` for |r| <= ln 2 / 2.
     const EXP: &'static [Self];
+    /// `log₂e` in two parts.
+    const LOG2_E: (Self, Self);
+    /// `(2⁻ˢ − 1) / s` for |s| <= ½.
+    const EXP2: &'static [Self];
+    /// 2ⁿ is a normal number, also times √½ or √2, for n up to here and down to the same below 0.
+    const EXP2_NEAR: Self;
+    /// 2ⁿ is ∞ from here on, and 0 from the same below 0.
+    const EXP2_END: Self;
+    /// 1.5 · 2^mantissa.
+    const INTEGERS: Self;
     /// From here on `tanh` is 1.
     const TANH_END: Self;
     /// `erf(x) / x − 1` in powers of x², for |x| <= 1.
@@ -42,6 +52,12 @@ impl Tables for f32 {
     const EXP_RANGE: (f32, f32) = (-104.0, 89.0);
     // Error of exp: 2^-28.2.
     const EXP: &'static [f32] = &[0.49999994, 0.16666523, 0.041668292, 0.008368534, 0.0013818317];
+    const LOG2_E: (f32, f32) = (std::f32::consts::LOG2_E, (std::f64::consts::LOG2_E - std::f32::consts::LOG2_E as f64) as f32);
+    // Error of 2⁻ˢ: 2^-28.2.
+    const EXP2: &'static [f32] = &[-std::f32::consts::LN_2, 0.2402265, -0.055503592, 0.009618071, -0.0013391152, 0.00015459253];
+    const EXP2_NEAR: f32 = 125.0;
+    const EXP2_END: f32 = 200.0;
+    const INTEGERS: f32 = 12582912.0;
     const TANH_END: f32 = 10.0;
     // Error of erf: 2^-29.3.
     const ERF: &'static [f32] = &[0.12837917, -0.37612626, 0.11283579, -0.026853347, 0.005187162, -0.0007997853, 7.806903e-05];
@@ -83,6 +99,25 @@ impl Tables for f64 {
         2.5109050796361553e-08,
         2.0829668705585717e-09,
     ];
+    const LOG2_E: (f64, f64) = (std::f64::consts::LOG2_E, 2.0355273740931033e-17);
+    // Error of 2⁻ˢ: 2^-59.6.
+    const EXP2: &'static [f64] = &[
+        -std::f64::consts::LN_2,
+        0.24022650695910072,
+        -0.0555041086648235,
+        0.009618129107628031,
+        -0.0013333558145984354,
+        0.00015403530394086687,
+        -1.5252734229207985e-05,
+        1.3215486296732937e-06,
+        -1.0177901547393795e-07,
+        7.055066424824071e-09,
+        -4.4784929484631876e-10,
+        2.5518692005380636e-11,
+    ];
+    const EXP2_NEAR: f64 = 1021.0;
+    const EXP2_END: f64 = 1500.0;
+    const INTEGERS: f64 = 6755399441055744.0;
     const TANH_END: f64 = 20.0;
     // Error of erf: 2^-56.3.
     const ERF: &'static [f64] = &[

@@ -40,4 +40,4 @@ for source in "$OUT"/metal/*.metal; do
     $CLANG $FLAGS -Wno-unknown-attributes -Wno-ignored-attributes -DSHOAL_SPACES -isystem "$OUT/metal/shim" -o "$OUT/check.o" "$source"
 done
 echo "address spaces: $(($(ls "$OUT"/metal/*.metal | wc -l) - 1)) files"
-OUT="$OUT/types" sh "$(dirname "$0")/metal_types.sh"
+OUT="$OUT-types" sh "$(dirname "$0")/metal_types.sh"

@@ -107,6 +107,9 @@ pub struct ClassifyArgs {
     /// s4, s4d: scans in both directions.
     #[arg(long)]
     bidirectional: bool,
+    /// What of the steps is mapped to the labels.
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "mean")]
+    pooling: Pooling,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -241,7 +244,7 @@ pub fn run(args: ClassifyArgs, mut session: Session) -> Outcome {
         mixer: args.mixer(steps(&train_set).max(steps(&test_set)))?,
         mlp: 0,
         dropout: args.dropout,
-        pooling: Pooling::Mean,
+        pooling: args.pooling,
     };
     let training = TrainConfig {
         epochs: args.epochs as usize,

@@ -3,6 +3,7 @@
 use crate::cli::failure::{Failure, Outcome};
 use crate::forecast::neural::fit::{NetworkError, NetworkSeries};
 use crate::forecast::neural::options::{DecompositionKind, LossKind, NetworkKind, NetworkOptions, OptimizerKind, ScheduleKind};
+use crate::forecast::sequence;
 use crate::forecast::spec::ModelSpec;
 use crate::forecast::time_features::{Sampling, time_features};
 use crate::forecast::timemixer::{MarkOrder, Pooling};
@@ -206,6 +207,12 @@ choices! { Pooling {
     Conv = "conv": "a trained circular convolution of width 3";
 } }
 
+choices! { sequence::Pooling {
+    Mean = "mean": "the mean over the steps";
+    Max = "max": "the largest value over the steps";
+    Last = "last": "the last step";
+    All = "all": "all three";
+} }
 choices! { BlockKind {
     S4 = "s4": "fixed in time, diagonal plus low rank";
     S4d = "s4d": "fixed in time, diagonal";
@@ -217,6 +224,10 @@ choices! { StateInit {
     Legs = "legs": "s4: Legendre polynomials of a decaying past";
     Legt = "legt": "s4: Legendre polynomials of a window";
     Fout = "fout": "s4: Fourier series of a window";
+    Lagt = "lagt": "s4: Laguerre functions of a decaying past";
+    Glagt = "glagt": "s4: the same, decaying a little faster";
+    FourierDecay = "fourier-decay": "s4: Fourier series of a window that comes back weaker";
+    Fourier2 = "fourier2": "s4: Fourier series of a window of half the length";
     S4dLin = "s4d-lin";
     S4dInv = "s4d-inv";
     S4dLegs = "s4d-legs";

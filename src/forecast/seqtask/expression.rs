@@ -51,8 +51,11 @@ fn write_bracketed(length: usize, operators: &str, rng: &mut Rng, text: &mut Str
 
 /// A reader of `sum = product {(+|-) product}`, `product = factor {* factor}`, `factor = - factor | ( sum ) | digit`.
 struct Reader<'a> {
+    text: &'a [u8],
     rest: &'a [u8],
     depth: usize,
+    /// Where brackets closed, and the value inside.
+    closed: Vec<(usize, u32)>,
 }
 
 /// Brackets inside each other, at most: what a stack surely holds.
@@ -60,10 +63,15 @@ const DEEPEST: usize = 10_000;
 
 /// The value modulo 5.
 pub(super) fn value(text: &str) -> Result<u32, String> {
-    let mut reader = Reader { rest: text.as_bytes(), depth: 0 };
+    Ok(brackets(text)?.0)
+}
+
+/// The value modulo 5, and for every closing bracket its place and the value of what it closes.
+pub(super) fn brackets(text: &str) -> Result<(u32, Vec<(usize, u32)>), String> {
+    let mut reader = Reader { text: text.as_bytes(), rest: text.as_bytes(), depth: 0, closed: Vec::new() };
     let value = reader.sum()?;
     match reader.rest.first() {
-        None => Ok(value.rem_euclid(MODULUS) as u32),
+        None => Ok((value.rem_euclid(MODULUS) as u32, reader.closed)),
         Some(c) => Err(format!("\"{}\" stands where an operator or the end should be", char::from(*c))),
     }
 }
@@ -111,6 +119,7 @@ impl Reader<'_> {
             if !self.next_is(b')') {
                 return Err("a bracket is not closed".into());
             }
+            self.closed.push((self.text.len() - self.rest.len() - 1, inside.rem_euclid(MODULUS) as u32));
             inside
         } else {
             match self.rest.split_first() {

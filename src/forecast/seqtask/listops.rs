@@ -54,9 +54,15 @@ fn tree(depth: usize, most: usize, rng: &mut Rng, text: &mut String, tokens: &mu
 
 /// The digit that a list stands for.
 pub(super) fn value(text: &str) -> Result<u32, String> {
+    Ok(lists(text)?.0)
+}
+
+/// The digit that a list stands for, and for every closing bracket the number of its token and the value of what it closes.
+pub(super) fn lists(text: &str) -> Result<(u32, Vec<(usize, u32)>), String> {
     let mut open: Vec<(&str, Vec<u32>)> = Vec::new();
+    let mut inner = Vec::new();
     let mut result = None;
-    for word in text.split_whitespace() {
+    for (at, word) in text.split_whitespace().enumerate() {
         if result.is_some() {
             return Err(format!("\"{word}\" stands behind the end of the list"));
         }
@@ -65,7 +71,9 @@ pub(super) fn value(text: &str) -> Result<u32, String> {
             continue;
         } else if word == "]" {
             let Some((operator, entries)) = open.pop() else { return Err("\"]\" closes nothing".into()) };
-            closed(operator, entries)?
+            let value = closed(operator, entries)?;
+            inner.push((at, value));
+            value
         } else {
             match word.parse::<u32>() {
                 Ok(digit) if digit < 10 => digit,
@@ -77,7 +85,7 @@ pub(super) fn value(text: &str) -> Result<u32, String> {
             None => result = Some(value),
         }
     }
-    result.ok_or_else(|| "the list is not closed".into())
+    result.map(|digit| (digit, inner)).ok_or_else(|| "the list is not closed".into())
 }
 
 fn closed(operator: &str, mut entries: Vec<u32>) -> Result<u32, String> {

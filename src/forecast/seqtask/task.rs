@@ -97,8 +97,8 @@ impl Task {
         }
     }
 
-    /// The label of every part of a sequence, from its start to each token, where that is a sequence of the task itself. Trees and
-    /// bracketed expressions have one label, at their end.
+    /// The labels that stand behind tokens: of the sequence up to there where that is a sequence of the task itself, and behind a closing
+    /// bracket of what it closes.
     pub fn labels(&self, text: &str) -> Result<Vec<Option<u32>>, String> {
         let last = self.label(text)?;
         let count = self.tokens(text)?.len();
@@ -116,8 +116,12 @@ impl Task {
                     labels[end] = Some(expression::value(&text[..=end])?);
                 }
             }
-            Self::ModarithBrackets { .. } | Self::Listops => labels[count - 1] = Some(last),
+            Self::ModarithBrackets { .. } => {
+                expression::brackets(text)?.1.iter().for_each(|&(at, label)| labels[at] = Some(label))
+            }
+            Self::Listops => listops::lists(text)?.1.iter().for_each(|&(at, label)| labels[at] = Some(label)),
         }
+        labels[count - 1] = Some(last);
         Ok(labels)
     }
 
@@ -168,13 +172,25 @@ mod tests {
                 assert_eq!(task.label(&e.text).unwrap(), e.label, "{task:?}: {}", e.text);
                 let labels = task.labels(&e.text).unwrap();
                 assert_eq!((labels.len(), labels[labels.len() - 1]), (tokens.len(), Some(e.label)));
-                for (i, label) in labels.iter().enumerate().filter(|_| task != Task::Listops) {
+                let prefixes = matches!(task, Task::Parity | Task::Modarith { .. });
+                for (i, label) in labels.iter().enumerate().filter(|_| prefixes) {
                     assert!(label.is_none_or(|l| task.label(&e.text[..=i]) == Ok(l)), "{task:?}: {} {i}", e.text);
                 }
                 counts[e.label as usize] += 1;
             }
             assert!(counts.iter().all(|c| *c > 10), "{task:?}: {counts:?}");
         }
+    }
+
+    #[test]
+    fn what_a_bracket_closes_has_its_label() {
+        let [_, _, brackets, lists] = <[Task; 4]>::try_from(all()).unwrap();
+        let of = |task: &Task, text| {
+            task.labels(text).unwrap().into_iter().enumerate().filter_map(|(i, l)| Some((i, l?))).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&brackets, "((1+2)*(-4))"), [(5, 3), (10, 1), (11, 3)]);
+        assert_eq!(of(&brackets, "-3"), [(1, 2)]);
+        assert_eq!(of(&lists, "[MAX 1 [SM 9 4 ] 2 ]"), [(5, 3), (7, 3)]);
     }
 
     /// The files of the specification: made by another program.

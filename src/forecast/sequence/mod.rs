@@ -1,7 +1,7 @@
 //! One label for a whole sequence, from blocks of state-space scans: what `classify` and `seqtask` train.
 //!
 //! Steps are vectors of numbers or tokens; blocks x += scan(norm(x)), each with a perceptron behind it if wanted, pass over them; the last
-//! step's vector, or the mean of all, is mapped to the classes.
+//! step's vector, the mean of all, their largest values, or all three are mapped to the classes.
 //!
 //! # Shapes
 //! Values are (batch, L, channels), tokens batch · L numbers; scores (batch, classes). Sequences of a batch that are shorter than the
@@ -41,8 +41,12 @@ pub enum Steps {
 pub enum Pooling {
     /// the mean over the steps
     Mean,
+    /// the largest value over the steps
+    Max,
     /// the last step
     Last,
+    /// mean, largest and last behind each other
+    All,
 }
 
 /// Architecture of a [`SequenceNetwork`].
@@ -142,8 +146,10 @@ impl SequenceNetwork {
             blocks.push(Block { norm, mixer, mlp });
         }
         let norm = get(&mut b, "norm.weight".into(), &[d], one)?;
-        let init = Init::FanInUniform { fan_in: d };
-        let head = (get(&mut b, "head.weight".into(), &[classes, d], init)?, get(&mut b, "head.bias".into(), &[classes], init)?);
+        let pooled = if config.pooling == Pooling::All { 3 * d } else { d };
+        let init = Init::FanInUniform { fan_in: pooled };
+        let head =
+            (get(&mut b, "head.weight".into(), &[classes, pooled], init)?, get(&mut b, "head.bias".into(), &[classes], init)?);
         for id in blocks.iter().flat_map(|b| b.mixer.undecayed()) {
             params.set_group(id, Group { rate: scan_rate, decays: false });
         }
@@ -170,7 +176,7 @@ impl SequenceNetwork {
     /// # Errors
     /// Shapes that do not fit, tokens that the network does not know.
     pub fn scores(&self, pass: &Pass, input: &Input, lengths: Option<&[usize]>) -> Result<Value> {
-        let pooled = self.pool(&self.hidden(pass, input)?, lengths)?;
+        let pooled = Self::pool(self.config.pooling, &self.hidden(pass, input)?, lengths)?;
         self.classify(pass, &pooled)
     }
 
@@ -231,14 +237,19 @@ impl SequenceNetwork {
         ops::rms_norm(&h, &pass.param(self.norm), NORM_EPS)
     }
 
-    /// (batch, L, d) to (batch, d).
-    fn pool(&self, h: &Value, lengths: Option<&[usize]>) -> Result<Value> {
+    /// (batch, L, d) to (batch, d), or (batch, 3·d) with all poolings.
+    fn pool(pooling: Pooling, h: &Value, lengths: Option<&[usize]>) -> Result<Value> {
         let (batch, steps, d) = h.tensor().dims3()?;
         let length = |i: usize| lengths.map_or(steps, |l| l[i].min(steps));
         if lengths.is_some_and(|l| l.len() != batch || l.contains(&0)) {
             bail!("{batch} sequences need as many lengths of at least 1");
         }
-        match self.config.pooling {
+        match pooling {
+            Pooling::All => {
+                let one = |pooling| Self::pool(pooling, h, lengths);
+                ops::cat(&[&one(Pooling::Mean)?, &one(Pooling::Max)?, &one(Pooling::Last)?], 1)
+            }
+            Pooling::Max => ops::max_over_steps(h, &(0..batch).map(length).collect::<Vec<_>>()),
             Pooling::Last => {
                 let rows: Vec<u32> = (0..batch).map(|i| (i * steps + length(i) - 1) as u32).collect();
                 ops::index_rows(&ops::reshape(h, &[batch * steps, d])?, &Tensor::from_vec(rows, batch, &Device::Cpu)?)

@@ -14,7 +14,9 @@ fn config(steps: Steps, pooling: Pooling) -> SequenceConfig {
 
 #[test]
 fn gradients_are_central_differences() {
-    for (steps, pooling) in [(Steps::Values(2), Pooling::Mean), (Steps::Tokens(4), Pooling::Last)] {
+    for (steps, pooling) in
+        [(Steps::Values(2), Pooling::Mean), (Steps::Values(2), Pooling::All), (Steps::Tokens(4), Pooling::Last)]
+    {
         let mut net = SequenceNetwork::new(config(steps, pooling), 1.0, DType::F64, &Streams::new(1)).unwrap();
         let input = match steps {
             Steps::Values(_) => Input::Values(wave(&[2, 5, 2], 0.0)),
@@ -30,7 +32,7 @@ fn gradients_are_central_differences() {
 
 #[test]
 fn what_stands_behind_the_end_does_not_count() {
-    for pooling in [Pooling::Mean, Pooling::Last] {
+    for pooling in [Pooling::Mean, Pooling::Max, Pooling::Last, Pooling::All] {
         let net = SequenceNetwork::new(config(Steps::Values(2), pooling), 1.0, DType::F64, &Streams::new(2)).unwrap();
         let x = wave(&[2, 6, 2], 0.0);
         let scores = |x: Tensor, lengths: Option<&[usize]>| {

@@ -13,6 +13,7 @@ mod loss;
 mod mlp;
 mod norm;
 mod pdm;
+mod pooling;
 mod scan;
 mod shape;
 mod smooth;
@@ -28,6 +29,7 @@ pub use loss::{cross_entropy, huber, mae, mse, pinball, smape, time_frequency};
 pub use mlp::{mlp, mlp_mid};
 pub use norm::{Running, Statistics, batch_norm, instance_denorm, instance_norm, layer_norm, rms_norm};
 pub use pdm::{MixValues, PdmWeights, pdm_block, pdm_embed};
+pub use pooling::{max_over_steps, weighted_mean};
 pub use scan::{
     DplrInputs, Mamba3Inputs, Mamba3States, S4dInputs, SelectiveInputs, SsdInputs, causal_conv, decay, dplr_kernel,
     long_convolution, mamba3_scan, s4d_scan, selective_scan, ssd_scan, step_sizes,
@@ -35,4 +37,4 @@ pub use scan::{
 pub use shape::{add, cat, flip, index_rows, mul, narrow, permute, reshape, scale, sub, sum_all, times_scalar};
 pub use smooth::{avg_pool, decompose, dft_decompose, max_pool};
 pub use wavelet::{inverse_wavelet, wavelet};
-pub use window::{add_broadcast, circular_unfold, weighted_mean};
+pub use window::{add_broadcast, circular_unfold};

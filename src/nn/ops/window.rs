@@ -113,38 +113,3 @@ fn sum_repeats<T: Element>(g: &Tensor, outer: usize, repeat: usize, inner: usize
     }
     tensor(out, dims)
 }
-
-/// Σ_t weights\[b, t\] · x\[b, t, :\]: (batch, steps, width) to (batch, width). The weights are constant.
-pub fn weighted_mean(x: &Value, weights: &Tensor) -> Result<Value> {
-    let (batch, steps, width) = x.tensor().dims3()?;
-    if weights.dims() != [batch, steps] {
-        bail!("weighted_mean: weights {:?} for x {:?}", weights.dims(), x.dims());
-    }
-    let (xs, weights) = (x.tensor().contiguous()?, weights.to_dtype(x.tensor().dtype())?.contiguous()?);
-    by_float!("weighted_mean", xs, T => {
-        let mut y = vec![<T as crate::kernels::simd::Real>::ZERO; batch * width];
-        {
-            let (from, w) = (numbers::<T>("weighted_mean", &xs)?, numbers::<T>("weighted_mean", &weights)?);
-            for (i, (rows, w)) in from.chunks_exact((steps * width).max(1)).zip(w.chunks_exact(steps.max(1))).enumerate() {
-                let to = &mut y[i * width..(i + 1) * width];
-                for (row, w) in rows.chunks_exact(width.max(1)).zip(w) {
-                    to.iter_mut().zip(row).for_each(|(a, b)| *a += *w * *b);
-                }
-            }
-        }
-        Ok(record(&[x], tensor(y, &[batch, width])?, |_| {
-            move |g: Tensor| {
-                let g = g.contiguous()?;
-                let mut dx = output::<T>(batch * steps * width);
-                {
-                    let (g, w) = (numbers::<T>("weighted_mean", &g)?, numbers::<T>("weighted_mean", &weights)?);
-                    for (r, to) in dx.chunks_exact_mut(width.max(1)).enumerate() {
-                        let g = &g[r / steps * width..][..width];
-                        to.iter_mut().zip(g).for_each(|(a, b)| *a = w[r] * *b);
-                    }
-                }
-                Ok(vec![Some(tensor(dx, &[batch, steps, width])?)])
-            }
-        }))
-    })
-}

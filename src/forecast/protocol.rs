@@ -169,7 +169,8 @@ pub struct EvalConfig {
     pub horizon: usize,
     /// Season length for the seasonal models and MASE; 1 = none.
     pub season: usize,
-    /// Drop the last partial batch of this size from the test windows, as the published loaders do.
+    /// Drop the last partial batch of this size from the test windows, as the published loaders do. Networks also validate and are scored
+    /// in batches of this size, and validation windows come in a new order every epoch.
     pub drop_last: Option<usize>,
     /// Networks: the epoch that is best on the test windows is kept, not that on the validation windows. What some published programs did;
     /// such a score says nothing about new data.

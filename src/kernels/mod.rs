@@ -8,6 +8,7 @@
 #![allow(clippy::needless_range_loop)]
 
 pub mod attention;
+pub mod bf16;
 pub mod device;
 pub mod dropout;
 pub mod elementwise;

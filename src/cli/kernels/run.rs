@@ -7,6 +7,7 @@ use crate::kernels::device::{self, Target};
 use crate::table::arrays::{ArrayFormat, ArrayType, read_arrays, write_arrays};
 use crate::table::{AtomicFile, BadInput};
 use clap::{Args, ValueEnum, ValueHint};
+use std::cell::RefCell;
 use std::io::{IsTerminal, Read, Write};
 use std::path::PathBuf;
 
@@ -69,7 +70,7 @@ pub enum DtypeArg {
 
 /// See [`RunArgs::device`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum DeviceArg {
+pub enum DeviceArg {
     Cpu,
     Cuda,
     Metal,
@@ -77,7 +78,8 @@ enum DeviceArg {
 }
 
 impl DeviceArg {
-    fn target(self) -> Option<Target> {
+    /// None is the CPU.
+    pub fn target(self) -> Option<Target> {
         match self {
             Self::Cpu => None,
             Self::Cuda => Some(Target::Cuda),
@@ -104,20 +106,19 @@ pub fn run(args: RunArgs, mut session: Session) -> Outcome {
     if half && (args.engine != Engine::Scan || args.device != DeviceArg::Cpu) {
         return Err(Failure::usage("--dtype bf16 computes scans on the CPU: leave --engine and --device out"));
     }
-    let engine = match args.device.target() {
-        None if half => Engine::Half,
-        None => args.engine,
+    let (engine, device) = match args.device.target() {
+        None if half => (Engine::Half, None),
+        None => (args.engine, None),
         Some(target) => {
             if double || args.engine != Engine::Scan {
                 return Err(Failure::usage("--device other than cpu computes scans in f32: leave --dtype and --engine out"));
             }
-            if !op.on_device[usize::from(args.grad)] {
-                let what = if args.grad && op.on_device[0] { "gradients" } else { "kernels" };
+            if op.on_device[usize::from(args.grad)].is_none() {
+                let what = if args.grad && op.on_device[0].is_some() { "gradients" } else { "kernels" };
                 return Err(Failure::usage(format!("{} has no {what} for devices yet", op.name)));
             }
-            // What is missing is said before anything is read.
-            drop(device::open(target).map_err(|e| Failure::usage(format!("--device: {e}")))?);
-            Engine::Device(target)
+            let device = device::open(target).map_err(|e| Failure::usage(format!("--device: {e}")))?;
+            (Engine::Device, Some(RefCell::new(device)))
         }
     };
     if args.engine == Engine::Reference && !double {
@@ -146,7 +147,7 @@ pub fn run(args: RunArgs, mut session: Session) -> Outcome {
         return Err(BadInput::new(name, format!("{}: {why}", op.name)).into());
     }
     let chunk = args.chunk.map(|c| c as usize);
-    let request = Request { arrays: &arrays, engine, gradients: args.grad, linear: args.linear, chunk };
+    let request = Request { arrays: &arrays, engine, gradients: args.grad, linear: args.linear, chunk, device };
     let results = if double { (op.double)(&request) } else { (op.single)(&request) };
     let results = results.map_err(|why| Failure::from(BadInput::new(name, format!("{}: {why}", op.name))))?;
     for (array, values) in results.iter().map(|(n, a)| (n, &a.values)) {

@@ -179,16 +179,7 @@ impl Cuda {
         Ok(())
     }
 
-    /// Milliseconds on the device for all launches of the plan, without copies: one round that does not count, and then `rounds`.
-    pub fn time(&mut self, plan: &Plan, bindings: &[(usize, Host<'_>)], rounds: usize) -> Result<Vec<f32>, DeviceError> {
-        let resident = self.upload(plan, bindings)?;
-        let times = self.rounds(plan, &resident, rounds);
-        let done = self.context.wait("work of the CUDA device");
-        self.recycle(resident);
-        done.and(times)
-    }
-
-    fn rounds(&mut self, plan: &Plan, resident: &Resident, rounds: usize) -> Result<Vec<f32>, DeviceError> {
+    fn rounds(&mut self, plan: &Plan, resident: &Resident, rounds: usize) -> Result<Vec<f64>, DeviceError> {
         for launch in &plan.launches {
             self.launch(launch, resident)?;
             self.context.wait(&launch.entry)?;
@@ -201,7 +192,7 @@ impl Cuda {
             marks.push(self.context.mark()?);
         }
         self.context.wait("work of the CUDA device")?;
-        marks.windows(2).map(|m| m[0].until(&m[1])).collect()
+        marks.windows(2).map(|m| Ok(f64::from(m[0].until(&m[1])?) / 1e3)).collect()
     }
 
     fn run(&mut self, plan: &Plan, resident: &Resident, bindings: &mut [(usize, Host<'_>)]) -> Result<(), DeviceError> {
@@ -219,5 +210,13 @@ impl Executor for Cuda {
         let done = self.run(plan, &resident, &mut bindings);
         self.recycle(resident);
         done
+    }
+
+    fn time(&mut self, plan: &Plan, bindings: &[(usize, Host<'_>)], rounds: usize) -> Result<Vec<f64>, DeviceError> {
+        let resident = self.upload(plan, bindings)?;
+        let times = self.rounds(plan, &resident, rounds);
+        let done = self.context.wait("work of the CUDA device");
+        self.recycle(resident);
+        done.and(times)
     }
 }

@@ -210,4 +210,8 @@ impl Executor for Emulator {
         }
         Ok(())
     }
+
+    fn time(&mut self, _: &Plan, _: &[(usize, Host<'_>)], _: usize) -> Result<Vec<f64>, DeviceError> {
+        Err(DeviceError::Unavailable("how long the emulator takes says nothing of a GPU".to_string()))
+    }
 }

@@ -64,6 +64,7 @@ pub mod metal_driver;
 pub mod plan;
 pub mod selective;
 pub mod ssd;
+pub mod stopwatch;
 #[cfg(all(test, feature = "emulator"))]
 mod tests;
 

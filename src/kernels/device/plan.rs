@@ -161,6 +161,13 @@ pub enum Host<'a> {
 pub trait Executor {
     /// `bindings`: places in [`Plan::buffers`] with their numbers. All inputs must be there; outputs that are not are thrown away.
     fn execute(&mut self, plan: &Plan, bindings: Vec<(usize, Host<'_>)>) -> Result<(), DeviceError>;
+
+    /// Seconds on the device for all launches of the plan, without copies: one round that does not count, and then `rounds`. What they
+    /// write is thrown away.
+    ///
+    /// # Errors
+    /// Those of [`execute`](Self::execute), [`DeviceError::Unavailable`] where time says nothing.
+    fn time(&mut self, plan: &Plan, bindings: &[(usize, Host<'_>)], rounds: usize) -> Result<Vec<f64>, DeviceError>;
 }
 
 /// Collects bindings; what is missing on either side is left out.

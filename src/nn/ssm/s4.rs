@@ -22,6 +22,14 @@ pub enum StateInit {
     Legt,
     /// Fourier series of a window.
     Fout,
+    /// Laguerre functions of a decaying past.
+    Lagt,
+    /// The same, decaying a little faster.
+    Glagt,
+    /// Fourier series of a window that comes back weaker.
+    FourierDecay,
+    /// Fourier series of a window of half the length.
+    Fourier2,
     S4dLin,
     S4dInv,
     S4dLegs,
@@ -36,6 +44,10 @@ impl StateInit {
             Self::Legs => "legs",
             Self::Legt => "legt",
             Self::Fout => "fout",
+            Self::Lagt => "lagt",
+            Self::Glagt => "glagt",
+            Self::FourierDecay => "fourier-decay",
+            Self::Fourier2 => "fourier2",
             Self::S4dLin => "s4d-lin",
             Self::S4dInv => "s4d-inv",
             Self::S4dLegs => "s4d-legs",
@@ -46,7 +58,7 @@ impl StateInit {
 
     /// Whether the system is diagonal (S4D), not diagonal plus low rank (S4).
     pub fn is_diagonal(self) -> bool {
-        !matches!(self, Self::Legs | Self::Legt | Self::Fout)
+        matches!(self, Self::S4dLin | Self::S4dInv | Self::S4dLegs | Self::S4dQuad | Self::S4dReal)
     }
 }
 
@@ -219,6 +231,10 @@ fn start_of(c: &S4Config) -> std::result::Result<Start, String> {
         StateInit::Legs => normal(Measure::LegS),
         StateInit::Legt => normal(Measure::LegT),
         StateInit::Fout => normal(Measure::FouT),
+        StateInit::Lagt => normal(Measure::LagT),
+        StateInit::Glagt => normal(Measure::GLagT),
+        StateInit::FourierDecay => normal(Measure::FouDecay),
+        StateInit::Fourier2 => normal(Measure::Fou2),
         StateInit::S4dLin => diagonal(Diagonal::Lin),
         StateInit::S4dInv => diagonal(Diagonal::Inv),
         StateInit::S4dLegs => diagonal(Diagonal::LegS),

@@ -2,9 +2,9 @@
 
 use super::{
     Engine, Operation, Request, SizeOf, Timing, array, axes, exchange, from_halves, from_single, halves, narrow, needed,
-    on_device, optional, sequences, single, wave, wide,
+    optional, sequences, single, wave, wide,
 };
-use crate::kernels::device;
+use crate::kernels::device::{self, DeviceError, Executor};
 use crate::kernels::scan::Sequences;
 use crate::kernels::scan::causal_conv::{CausalConv, Gradients, MOST_TAPS, reference};
 use crate::kernels::simd::Real;
@@ -25,7 +25,7 @@ pub const OPERATION: Operation = Operation {
     upstream: &[needed("dy", "b d l"), optional("dfinal_state", "b d k-1")],
     activation: true,
     chunked: false,
-    on_device: [true, true],
+    on_device: [Some(forward_on), Some(backward_on)],
     single: run::<f32>,
     double: run::<f64>,
     sizes: &[("b", 1), ("d", 1536), ("l", 2048), ("k", 4)],
@@ -65,12 +65,13 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
                 }
             }
         }
-        Engine::Device(target) => {
+        Engine::Device => {
             let (weight, bias, x) = (single(&weight), bias.as_deref().map(single), single(&rows));
             let conv = conv_of(&conv, &weight, bias.as_deref());
             let (mut to, mut carried) = (vec![0f32; y.len()], vec![0f32; after.len()]);
             let before = before.as_deref().map(single);
-            on_device(target, |device| device::conv::forward(device, &conv, &x, before.as_deref(), &mut to, Some(&mut carried)))?;
+            request
+                .on_device(|device| device::conv::forward(device, &conv, &x, before.as_deref(), &mut to, Some(&mut carried)))?;
             (y, after) = (from_single(to), from_single(carried));
         }
         Engine::Half => {
@@ -107,7 +108,7 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
             )
         });
         (dx, dw, db, dbefore) = (narrow(x), narrow(w), narrow(b), narrow(first));
-    } else if let Engine::Device(target) = request.engine {
+    } else if request.engine == Engine::Device {
         let (weight, bias, x) = (single(&weight), bias.as_deref().map(single), single(&rows));
         let conv = conv_of(&conv, &weight, bias.as_deref());
         let mut parts = [dx.len(), dw.len(), db.len(), dbefore.len()].map(|len| vec![0f32; len]);
@@ -120,7 +121,8 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
                 bias: bias.is_some().then_some(&mut bias_to[..]),
                 before: Some(before_to),
             };
-            on_device(target, |device| device::conv::backward(device, &conv, &x, before.as_deref(), &dy, dafter.as_deref(), to))?;
+            request
+                .on_device(|device| device::conv::backward(device, &conv, &x, before.as_deref(), &dy, dafter.as_deref(), to))?;
         }
         [dx, dw, db, dbefore] = parts.map(from_single);
     } else if request.engine == Engine::Half {
@@ -179,6 +181,24 @@ fn timing(size: SizeOf<'_>) -> Timing {
     };
     let [bytes, flops] = counts(b * d * l, k);
     Timing { forward: Box::new(forward), backward: Box::new(backward), bytes, flops }
+}
+
+fn forward_on(size: SizeOf<'_>, device: &mut dyn Executor) -> Result<(), DeviceError> {
+    let (b, d, l, k) = (size("b"), size("d"), size("l"), size("k"));
+    let (x, weight, bias) = (wave(b * l * d, 1.0, 0.0), wave(d * k, 0.5, 0.0), wave(d, 0.5, 0.0));
+    let sequences = Sequences::Equal { count: b, len: l };
+    let conv = CausalConv { sequences, channels: d, taps: k, weight: &weight, bias: Some(&bias), silu: true };
+    device::conv::forward(device, &conv, &x, None, &mut vec![0.0; x.len()], None)
+}
+
+fn backward_on(size: SizeOf<'_>, device: &mut dyn Executor) -> Result<(), DeviceError> {
+    let (b, d, l, k) = (size("b"), size("d"), size("l"), size("k"));
+    let (x, weight, bias) = (wave(b * l * d, 1.0, 0.0), wave(d * k, 0.5, 0.0), wave(d, 0.5, 0.0));
+    let sequences = Sequences::Equal { count: b, len: l };
+    let conv = CausalConv { sequences, channels: d, taps: k, weight: &weight, bias: Some(&bias), silu: true };
+    let (mut dx, mut dw, mut db) = (vec![0.0; x.len()], vec![0.0; weight.len()], vec![0.0; d]);
+    let to = Gradients { x: Some(&mut dx), weight: Some(&mut dw), bias: Some(&mut db), before: None };
+    device::conv::backward(device, &conv, &x, None, &x, None, to)
 }
 
 /// Bytes in f32 and operations, forward and backward.

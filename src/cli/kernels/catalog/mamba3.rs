@@ -2,9 +2,9 @@
 
 use super::{
     Engine, Operation, Request, SizeOf, Timing, array, axes, exchange, from_halves, from_single, halves, narrow, needed,
-    on_device, optional, sequences, single, wave, wide,
+    optional, sequences, single, wave, wide,
 };
-use crate::kernels::device;
+use crate::kernels::device::{self, DeviceError, Executor};
 use crate::kernels::scan::Sequences;
 use crate::kernels::scan::mamba3::{Gradients, HeadNorm, Inputs, Mamba3, Rotation, States, StatesMut, chunk_for, reference};
 use crate::kernels::simd::Real;
@@ -52,7 +52,7 @@ pub const OPERATION: Operation = Operation {
     ],
     activation: false,
     chunked: true,
-    on_device: [true, false],
+    on_device: [Some(forward_on), None],
     single: run::<f32>,
     double: run::<f64>,
     sizes: &[("b", 1), ("l", 2048), ("h", 24), ("p", 64), ("g", 1), ("n", 128), ("r", 1), ("s", 32)],
@@ -286,13 +286,13 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
                 }
             }
         }
-        Engine::Device(target) => {
+        Engine::Device => {
             let ones: All<f32> = std::array::from_fn(|i| all[i].as_deref().map(single));
             let first: Option<[Vec<f32>; 4]> = first.as_ref().map(|f| std::array::from_fn(|i| single(&f[i])));
             let (scan, x) = views(&ones, sequences, shape);
             let mut to = vec![0f32; out.len()];
             let mut carried: [Vec<f32>; 4] = std::array::from_fn(|i| vec![0f32; last[i].len()]);
-            on_device(target, |device| {
+            request.on_device(|device| {
                 device::mamba3::forward(device, &scan, &x, first.as_ref().map(states), &mut to, Some(states_mut(&mut carried)))
             })?;
             (out, last) = (from_single(to), carried.map(from_single));
@@ -423,6 +423,14 @@ fn counts([b, l, h, p, g, n, r, _]: [usize; 8]) -> [[f64; 2]; 2] {
 }
 
 const SIZES: [&str; 8] = ["b", "l", "h", "p", "g", "n", "r", "s"];
+
+fn forward_on(size: SizeOf<'_>, device: &mut dyn Executor) -> Result<(), DeviceError> {
+    let made = SIZES.map(size);
+    let [b, l, h, p, ..] = made;
+    let all = made_up(made);
+    let (scan, x) = views(&all, Sequences::Equal { count: b, len: l }, shape_of(made));
+    device::mamba3::forward(device, &scan, &x, None, &mut vec![0.0; b * l * h * p], None)
+}
 
 fn timing(size: SizeOf<'_>) -> Timing {
     let made = SIZES.map(size);

@@ -10,11 +10,12 @@ mod softsort;
 mod ssd;
 mod state_fusion;
 
-use crate::kernels::device::{self, DeviceError, Executor, Target};
+use crate::kernels::bf16::{from_bf16, to_bf16};
+use crate::kernels::device::{DeviceError, Executor};
 use crate::kernels::scan::Sequences;
-use crate::kernels::scan::half::{from_bf16, to_bf16};
 use crate::kernels::simd::Real;
 use crate::table::arrays::{Array, Arrays};
+use std::cell::RefCell;
 
 /// An array of an operation.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +45,7 @@ pub enum Engine {
     Reference,
     /// by a device's kernels
     #[value(skip)]
-    Device(Target),
+    Device,
     /// the fast form with bf16 over the steps
     #[value(skip)]
     Half,
@@ -59,6 +60,8 @@ pub struct Request<'a> {
     pub linear: bool,
     /// Steps of a chunk, where that can be chosen.
     pub chunk: Option<usize>,
+    /// For [`Engine::Device`].
+    pub device: Option<RefCell<Box<dyn Executor>>>,
 }
 
 /// The size of an axis, by its letter.
@@ -80,6 +83,9 @@ pub struct Timing {
     pub flops: [f64; 2],
 }
 
+/// A pass on a device over made-up numbers, whose results are not wanted.
+pub type OnDevice = fn(SizeOf<'_>, &mut dyn Executor) -> Result<(), DeviceError>;
+
 /// One operation.
 pub struct Operation {
     pub name: &'static str,
@@ -93,8 +99,8 @@ pub struct Operation {
     pub activation: bool,
     /// Whether steps are worked through in chunks whose length can be chosen.
     pub chunked: bool,
-    /// Whether there are kernels for GPUs, forward and backward.
-    pub on_device: [bool; 2],
+    /// Where there are kernels for GPUs, forward and backward: one pass of them on made-up numbers of these sizes.
+    pub on_device: [Option<OnDevice>; 2],
     pub single: fn(&Request<'_>) -> Result<Arrays, String>,
     pub double: fn(&Request<'_>) -> Result<Arrays, String>,
     /// Sizes of a timing run unless others are given.
@@ -188,11 +194,17 @@ impl Request<'_> {
     /// Refuses to go step by step where nothing is carried from one to the next.
     fn without_steps(&self, operation: &str) -> Result<(), String> {
         match self.engine {
-            Engine::Step | Engine::Device(_) | Engine::Half => {
+            Engine::Step | Engine::Device | Engine::Half => {
                 Err(format!("{operation} carries no state and has no steps: choose scan or reference"))
             }
             Engine::Scan | Engine::Reference => Ok(()),
         }
+    }
+
+    /// Runs `work` on the device.
+    fn on_device<R>(&self, work: impl FnOnce(&mut dyn Executor) -> Result<R, DeviceError>) -> Result<R, String> {
+        let device = self.device.as_ref().ok_or("no device is open")?;
+        work(&mut **device.borrow_mut()).map_err(|e| e.to_string())
     }
 
     /// A setting that may be there, an array of one number.
@@ -237,11 +249,6 @@ fn sequences<'a>(bounds: &'a Option<Vec<usize>>, batch: usize, len: usize) -> Se
         Some(bounds) => Sequences::Packed(bounds),
         None => Sequences::Equal { count: batch, len },
     }
-}
-
-/// Runs `work` on a device.
-fn on_device<R>(target: Target, work: impl FnOnce(&mut dyn Executor) -> Result<R, DeviceError>) -> Result<R, String> {
-    device::open(target).and_then(|mut device| work(&mut *device)).map_err(|e| e.to_string())
 }
 
 /// The nearest bf16, as bits. `T` is f32.

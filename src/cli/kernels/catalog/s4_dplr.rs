@@ -7,17 +7,17 @@ use crate::kernels::scan::lti::{Complex, ComplexMut, ComplexRef};
 use crate::kernels::simd::Real;
 use crate::table::arrays::Arrays;
 
-/// The kernel of a measure ("measure": 0 legs, 1 legt, 2 fout, 3 lagt: arrays hold numbers alone), with a row C over its real states.
+/// The kernel of a measure ("measure": its number in [`MEASURES`], as arrays hold numbers alone), with a row C over its real states.
 pub const OPERATION: Operation = Operation {
     name: "s4-dplr",
-    about: "the kernel of a HiPPO system by Cauchy sums, bilinear (measure: 0 legs, 1 legt, 2 fout, 3 lagt)",
+    about: "the kernel of a HiPPO system by Cauchy sums, bilinear (measure: 0 legs, 1 legt, 2 fout, 3 lagt, 4 glagt, 5 legsd, 6 foud, 7 fourier-decay, 8 fourier2)",
     source: "Gu et al. 2022, S4",
     inputs: &[optional("measure", "1"), needed("N", "1"), needed("dt", "1"), needed("C_real_basis", "N"), needed("L", "1")],
     outputs: &[needed("K", "L"), needed("C_tilde_re", "n"), needed("C_tilde_im", "n")],
     upstream: &[needed("dK", "L")],
     activation: false,
     chunked: false,
-    on_device: [false, false],
+    on_device: [None, None],
     single: run::<f32>,
     double: run::<f64>,
     sizes: &[("h", 256), ("l", 1024), ("n", 32)],
@@ -25,7 +25,17 @@ pub const OPERATION: Operation = Operation {
     bf16: None,
 };
 
-const MEASURES: [Measure; 4] = [Measure::LegS, Measure::LegT, Measure::FouT, Measure::LagT];
+const MEASURES: [Measure; 9] = [
+    Measure::LegS,
+    Measure::LegT,
+    Measure::FouT,
+    Measure::LagT,
+    Measure::GLagT,
+    Measure::LegSD,
+    Measure::FouD,
+    Measure::FouDecay,
+    Measure::Fou2,
+];
 
 /// A whole number of at least `least`.
 fn whole(request: &Request<'_>, name: &str, least: f64) -> Result<usize, String> {
@@ -62,10 +72,10 @@ impl<T: Real> Owned<T> {
 
 fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
     let index = request.number("measure")?.unwrap_or(0.0);
-    let measure = MEASURES
-        .get(index as usize)
-        .filter(|_| index.fract() == 0.0 && index >= 0.0)
-        .ok_or_else(|| format!("array \"measure\" is {index}, expected 0 (legs), 1 (legt), 2 (fout) or 3 (lagt)"))?;
+    let measure = MEASURES.get(index as usize).filter(|_| index.fract() == 0.0 && index >= 0.0).ok_or_else(|| {
+        let names: Vec<String> = MEASURES.iter().enumerate().map(|(i, m)| format!("{i} ({})", m.name())).collect();
+        format!("array \"measure\" is {index}, expected {}", names.join(", "))
+    })?;
     let (states, len) = (whole(request, "N", 2.0)?, whole(request, "L", 1.0)?);
     let dt = request.number("dt")?.ok_or("there is no array \"dt\": it is needed")?;
     if dt <= 0.0 {
@@ -85,7 +95,7 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
         Owned { log_dt: narrow(exact.log_dt.clone()), rank: exact.rank, parts: exact.parts.clone().map(|z| z.map(narrow)) };
     let mut k = vec![T::ZERO; len];
     match request.engine {
-        Engine::Scan | Engine::Device(_) | Engine::Half => {
+        Engine::Scan | Engine::Device | Engine::Half => {
             of.parts[3] = tilde.clone().map(narrow);
             of.dplr().kernel(len, &mut k);
         }

@@ -36,7 +36,7 @@ pub const OPERATION: Operation = Operation {
     ],
     activation: false,
     chunked: false,
-    on_device: [false, false],
+    on_device: [None, None],
     single: run::<f32>,
     double: run::<f64>,
     sizes: &[("b", 8), ("h", 256), ("l", 1024), ("n", 32)],
@@ -158,7 +158,7 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
     let (mut k, mut y) = (zeros(h * l), zeros(u.len()));
     let mut last: Two<T> = initial.clone().unwrap_or_else(|| [zeros(s4d.state_len()), zeros(s4d.state_len())]);
     match request.engine {
-        Engine::Scan | Engine::Device(_) | Engine::Half => {
+        Engine::Scan | Engine::Device | Engine::Half => {
             s4d.kernel(l, &mut k);
             s4d.forward(&u, initial.as_ref().map(view), &mut y, Some(view_mut(&mut last)));
         }

@@ -2,9 +2,10 @@
 
 use super::{
     Engine, Operation, Request, SizeOf, Timing, array, axes, exchange, from_halves, from_single, half, halves, narrow, needed,
-    on_device, optional, sequences, single, wave, wide,
+    optional, sequences, single, wave, wide,
 };
 use crate::kernels::device::selective::OnDevice;
+use crate::kernels::device::{DeviceError, Executor};
 use crate::kernels::scan::Sequences;
 use crate::kernels::scan::selective::{Gradients, Inputs, SelectiveScan, reference};
 use crate::kernels::simd::Real;
@@ -30,7 +31,7 @@ pub const OPERATION: Operation = Operation {
     upstream: &[needed("dout", "b d l"), optional("dlast_state", "b d n")],
     activation: false,
     chunked: false,
-    on_device: [true, true],
+    on_device: [Some(forward_on), Some(backward_on)],
     single: run::<f32>,
     double: run::<f64>,
     sizes: &[("b", 1), ("d", 1536), ("l", 2048), ("n", 16), ("g", 1)],
@@ -148,14 +149,14 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
                 }
             }
         }
-        Engine::Device(target) => {
+        Engine::Device => {
             let single = owned.to::<f32>();
             let mut parts = [out.len(), last.len(), starts.len()].map(|len| vec![0f32; len]);
             {
                 let [out, last, starts] = &mut parts;
                 let (scan, x) = (single.scan(sequences, [d, n, g]), single.inputs());
                 let starts = request.gradients.then_some(&mut starts[..]);
-                on_device(target, |device| {
+                request.on_device(|device| {
                     OnDevice::new(device).forward(&scan, &x, single.first.as_deref(), out, Some(last), starts)
                 })?;
             }
@@ -201,7 +202,7 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
         );
         (du, ddelta, dz, db, dc) = (narrow(all.u), narrow(all.delta), narrow(all.z), narrow(all.b), narrow(all.c));
         (da, dskip, dbias, dfirst) = (narrow(all.a), narrow(all.skip), narrow(all.delta_bias), narrow(all.initial));
-    } else if let Engine::Device(target) = request.engine {
+    } else if request.engine == Engine::Device {
         let one = owned.to::<f32>();
         let all = [&du, &ddelta, &db, &dc, &dz, &da, &dskip, &dbias, &dfirst];
         let mut parts = all.map(|v| vec![0f32; v.len()]);
@@ -220,7 +221,7 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
             };
             let (scan, x) = (one.scan(sequences, [d, n, g]), one.inputs());
             let (starts, dout, dlast) = (single(&starts), single(&dout), dlast.as_deref().map(single));
-            on_device(target, |device| OnDevice::new(device).backward(&scan, &x, &starts, &dout, dlast.as_deref(), gradients))?;
+            request.on_device(|device| OnDevice::new(device).backward(&scan, &x, &starts, &dout, dlast.as_deref(), gradients))?;
         }
         [du, ddelta, db, dc, dz, da, dskip, dbias, dfirst] = parts.map(from_single);
     } else if request.engine == Engine::Half {
@@ -294,6 +295,37 @@ fn made_up([b, d, l, n, g]: [usize; 5]) -> Owned<f32> {
         bias: Some(wave(d, 0.5, -1.0)),
         first: None,
     }
+}
+
+fn forward_on(size: SizeOf<'_>, device: &mut dyn Executor) -> Result<(), DeviceError> {
+    let sizes = ["b", "d", "l", "n", "g"].map(size);
+    let [b, d, l, n, g] = sizes;
+    let owned = made_up(sizes);
+    let scan = owned.scan(Sequences::Equal { count: b, len: l }, [d, n, g]);
+    OnDevice::new(device).forward(&scan, &owned.inputs(), None, &mut vec![0.0; owned.u.len()], None, None)
+}
+
+fn backward_on(size: SizeOf<'_>, device: &mut dyn Executor) -> Result<(), DeviceError> {
+    let sizes = ["b", "d", "l", "n", "g"].map(size);
+    let [b, d, l, n, g] = sizes;
+    let owned = made_up(sizes);
+    let scan = owned.scan(Sequences::Equal { count: b, len: l }, [d, n, g]);
+    let mut starts = vec![0f32; scan.starts_len()];
+    scan.forward(&owned.inputs(), None, &mut vec![0.0; owned.u.len()], None, Some(&mut starts));
+    let Owned { mut u, mut delta, mut a, mut b, mut c, z, skip, bias, .. } = made_up(sizes);
+    let (mut z, mut skip, mut bias) = (z.unwrap_or_default(), skip.unwrap_or_default(), bias.unwrap_or_default());
+    let gradients = Gradients {
+        u: Some(&mut u),
+        delta: Some(&mut delta),
+        b: Some(&mut b),
+        c: Some(&mut c),
+        z: Some(&mut z),
+        a: Some(&mut a),
+        skip: Some(&mut skip),
+        delta_bias: Some(&mut bias),
+        initial: None,
+    };
+    OnDevice::new(device).backward(&scan, &owned.inputs(), &starts, &owned.u, None, gradients)
 }
 
 fn timing(size: SizeOf<'_>) -> Timing {

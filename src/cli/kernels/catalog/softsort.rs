@@ -14,7 +14,7 @@ pub const OPERATION: Operation = Operation {
     upstream: &[needed("dP_hat", "b l l")],
     activation: false,
     chunked: false,
-    on_device: [false, false],
+    on_device: [None, None],
     single: run::<f32>,
     double: run::<f64>,
     sizes: &[("b", 8), ("l", 196)],

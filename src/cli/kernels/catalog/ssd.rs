@@ -1,10 +1,10 @@
 //! ssd.
 
 use super::{
-    Engine, Operation, Request, SizeOf, Timing, array, axes, from_halves, from_single, half, halves, narrow, needed, on_device,
-    optional, sequences, single, wave, wide,
+    Engine, Operation, Request, SizeOf, Timing, array, axes, from_halves, from_single, half, halves, narrow, needed, optional,
+    sequences, single, wave, wide,
 };
-use crate::kernels::device;
+use crate::kernels::device::{self, DeviceError, Executor};
 use crate::kernels::scan::Sequences;
 use crate::kernels::scan::ssd::{Gradients, Inputs, Skip, Ssd, reference};
 use crate::kernels::simd::Real;
@@ -28,7 +28,7 @@ pub const OPERATION: Operation = Operation {
     upstream: &[needed("dY", "b l h p"), optional("dfinal_state", "b h p n")],
     activation: false,
     chunked: true,
-    on_device: [true, true],
+    on_device: [Some(forward_on), Some(backward_on)],
     single: run::<f32>,
     double: run::<f64>,
     sizes: &[("b", 1), ("l", 2048), ("h", 24), ("p", 64), ("g", 1), ("n", 128)],
@@ -134,13 +134,12 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
                 }
             }
         }
-        Engine::Device(target) => {
+        Engine::Device => {
             let one = owned.to::<f32>();
             let (mut to, mut carried) = (vec![0f32; y.len()], vec![0f32; last.len()]);
             let (scan, x) = (one.scan(sequences, sizes), one.inputs());
-            on_device(target, |device| {
-                device::ssd::forward(device, &scan, &x, one.first.as_deref(), &mut to, Some(&mut carried))
-            })?;
+            request
+                .on_device(|device| device::ssd::forward(device, &scan, &x, one.first.as_deref(), &mut to, Some(&mut carried)))?;
             (y, last) = (from_single(to), from_single(carried));
         }
         Engine::Half => {
@@ -175,7 +174,7 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
         );
         (dx, ddt, da, db, dc) = (narrow(all.x), narrow(all.dt), narrow(all.a), narrow(all.b), narrow(all.c));
         (dskip, dfirst) = (narrow(all.skip), narrow(all.initial));
-    } else if let Engine::Device(target) = request.engine {
+    } else if request.engine == Engine::Device {
         let one = owned.to::<f32>();
         let mut parts = [&dx, &ddt, &da, &db, &dc, &dskip, &dfirst].map(|v| vec![0f32; v.len()]);
         {
@@ -191,7 +190,7 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
             };
             let (scan, x) = (one.scan(sequences, sizes), one.inputs());
             let (dy, dlast) = (single(&dy), dlast.as_deref().map(single));
-            on_device(target, |device| {
+            request.on_device(|device| {
                 device::ssd::backward(device, &scan, &x, one.first.as_deref(), &dy, dlast.as_deref(), gradients)
             })?;
         }
@@ -261,6 +260,33 @@ fn counts([b, l, h, p, g, n]: [usize; 6]) -> [[f64; 2]; 2] {
     let of_head = (2 * l * chunk * (n + p) + 4 * l * n * p + 2 * l.div_ceil(chunk) * n * p) as f64;
     let flops = (b * h) as f64 * of_head;
     [[2.0 * stream + 2.0 * coupling, 3.0 * stream + 4.0 * coupling], [flops, 2.5 * flops]]
+}
+
+fn forward_on(size: SizeOf<'_>, device: &mut dyn Executor) -> Result<(), DeviceError> {
+    let made = ["b", "l", "h", "p", "g", "n"].map(size);
+    let [b, l, h, p, g, n] = made;
+    let owned = made_up(made);
+    let scan = owned.scan(Sequences::Equal { count: b, len: l }, [h, p, g, n, Ssd::<f32>::CHUNK]);
+    device::ssd::forward(device, &scan, &owned.inputs(), None, &mut vec![0.0; owned.x.len()], None)
+}
+
+fn backward_on(size: SizeOf<'_>, device: &mut dyn Executor) -> Result<(), DeviceError> {
+    let made = ["b", "l", "h", "p", "g", "n"].map(size);
+    let [b, l, h, p, g, n] = made;
+    let owned = made_up(made);
+    let scan = owned.scan(Sequences::Equal { count: b, len: l }, [h, p, g, n, Ssd::<f32>::CHUNK]);
+    let (mut dx, mut ddt, mut db, mut dc) = (owned.x.clone(), owned.dt.clone(), owned.b.clone(), owned.c.clone());
+    let (mut da, mut dskip) = (vec![0f32; h], vec![0f32; h]);
+    let gradients = Gradients {
+        x: Some(&mut dx),
+        dt: Some(&mut ddt),
+        a: Some(&mut da),
+        b: Some(&mut db),
+        c: Some(&mut dc),
+        skip: Some(&mut dskip),
+        initial: None,
+    };
+    device::ssd::backward(device, &scan, &owned.inputs(), None, &owned.x, None, gradients)
 }
 
 fn timing(size: SizeOf<'_>) -> Timing {

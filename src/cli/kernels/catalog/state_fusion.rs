@@ -21,7 +21,7 @@ pub const OPERATION: Operation = Operation {
     upstream: &[needed("dout", "b d h w")],
     activation: false,
     chunked: false,
-    on_device: [false, false],
+    on_device: [None, None],
     single: run::<f32>,
     double: run::<f64>,
     sizes: &[("b", 4), ("d", 128), ("h", 56), ("w", 56)],
@@ -52,7 +52,7 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
     let mut out = vec![T::ZERO; h.len()];
     match request.engine {
         Engine::Reference => out = narrow(reference::forward(&exactly, &wide(&rows))),
-        Engine::Scan | Engine::Device(_) | Engine::Half | Engine::Step => fusion.forward(&rows, &mut out),
+        Engine::Scan | Engine::Device | Engine::Half | Engine::Step => fusion.forward(&rows, &mut out),
     }
     let mut to = Arrays::default();
     to.push("out", array(&shape, exchange(&out, grid.cells(), d)));

@@ -206,6 +206,28 @@ impl Metal {
         handed
     }
 
+    /// Seconds of `rounds` rounds, after one that does not count.
+    fn rounds(
+        &mut self,
+        plan: &Plan,
+        bindings: &[(usize, Host<'_>)],
+        rounds: usize,
+        buffers: &mut Vec<Memory>,
+    ) -> Result<Vec<f64>, DeviceError> {
+        let count = plan.buffers.len();
+        let pipelines = plan.launches.iter().map(|l| self.pipeline(l, count)).collect::<Result<Vec<_>, _>>()?;
+        self.fill(plan, bindings, buffers)?;
+        let mut times = Vec::with_capacity(rounds);
+        for round in 0..=rounds {
+            self.seconds.clear();
+            self.launch(plan, &pipelines, buffers)?;
+            if round > 0 {
+                times.push(self.seconds.iter().map(|(_, s)| s).sum());
+            }
+        }
+        Ok(times)
+    }
+
     fn run(&mut self, plan: &Plan, bindings: &mut [(usize, Host<'_>)], buffers: &mut Vec<Memory>) -> Result<(), DeviceError> {
         let count = plan.buffers.len();
         let pipelines = plan.launches.iter().map(|l| self.pipeline(l, count)).collect::<Result<Vec<_>, _>>()?;
@@ -230,6 +252,14 @@ impl Executor for Metal {
         let done = autoreleasepool(|_| self.run(plan, &mut bindings, &mut buffers));
         self.give_back(buffers);
         done
+    }
+
+    fn time(&mut self, plan: &Plan, bindings: &[(usize, Host<'_>)], rounds: usize) -> Result<Vec<f64>, DeviceError> {
+        self.plans += 1;
+        let mut buffers = Vec::with_capacity(plan.buffers.len());
+        let times = autoreleasepool(|_| self.rounds(plan, bindings, rounds, &mut buffers));
+        self.give_back(buffers);
+        times
     }
 }
 

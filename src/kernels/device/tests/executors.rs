@@ -15,6 +15,10 @@ impl Emulator {
 }
 
 impl Executor for Emulator {
+    fn time(&mut self, plan: &Plan, bindings: &[(usize, Host<'_>)], rounds: usize) -> Result<Vec<f64>, DeviceError> {
+        self.0.time(plan, bindings, rounds)
+    }
+
     #[cfg(not(any(feature = "cuda", all(feature = "metal", target_os = "macos"))))]
     fn execute(&mut self, plan: &Plan, bindings: Vec<(usize, Host<'_>)>) -> Result<(), DeviceError> {
         self.0.execute(plan, bindings)
@@ -36,6 +40,7 @@ impl Executor for Emulator {
 #[cfg(any(feature = "cuda", all(feature = "metal", target_os = "macos")))]
 pub(super) mod gpu {
     use super::*;
+    use crate::kernels::bf16::from_bf16;
     use std::sync::{LazyLock, Mutex, PoisonError};
 
     /// A GPU that all tests share, one at a time: kernels are loaded once.
@@ -154,11 +159,10 @@ pub(super) mod gpu {
                     }
                 }
                 Host::WriteBf16(v) => {
-                    let float = |b: u16| f32::from_bits(u32::from(b) << 16);
-                    let most = v.iter().fold(0.0f32, |m, x| m.max(float(*x).abs()));
+                    let most = v.iter().fold(0.0f32, |m, x| m.max(from_bf16(*x).abs()));
                     for (i, (e, g)) in v.iter().zip(&room.1).enumerate() {
                         // One step of rounding, or what is small beside the largest.
-                        let steps = (float(*e) - float(*g)).abs() <= 1e-5 * most + float(*e).abs() / 128.0;
+                        let steps = (from_bf16(*e) - from_bf16(*g)).abs() <= 1e-5 * most + from_bf16(*e).abs() / 128.0;
                         assert!(e == g || (!exact && (probe || steps)), "{name} {i}: {g:04x} on the GPU, not {e:04x}");
                     }
                     if probe {

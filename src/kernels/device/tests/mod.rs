@@ -13,6 +13,7 @@ mod ssd;
 
 use super::emulator::Order;
 use super::plan::{DeviceError, Executor};
+use crate::kernels::bf16;
 use crate::kernels::testing::bits;
 use executors::Emulator;
 use random::Draw;
@@ -38,11 +39,10 @@ fn nan(len: usize) -> Vec<f32> {
     vec![f32::NAN; len]
 }
 
-/// To bf16, to nearest even, as bits.
 fn to_bf16(x: &[f32]) -> Vec<u16> {
-    x.iter().map(|v| ((v.to_bits() + 0x7FFF + (v.to_bits() >> 16 & 1)) >> 16) as u16).collect()
+    x.iter().map(|v| bf16::to_bf16(*v)).collect()
 }
 
 fn from_bf16(x: &[u16]) -> Vec<f32> {
-    x.iter().map(|&v| f32::from_bits(u32::from(v) << 16)).collect()
+    x.iter().map(|v| bf16::from_bf16(*v)).collect()
 }

@@ -4,71 +4,31 @@ use super::*;
 use crate::kernels::device::plan::{Element, Host};
 use crate::kernels::device::selective;
 use crate::kernels::scan::Sequences;
-use crate::kernels::scan::selective::{Gradients, Inputs, SelectiveScan, reference};
-use crate::kernels::testing::{cast, close, exchanged, flat, golden, numbers, wide};
+use crate::kernels::scan::selective::case::{self as selective_case, NAMES};
+use crate::kernels::scan::selective::{Gradients, SelectiveScan};
+use crate::kernels::testing::{cast, close, exchanged, flat, golden, wide};
 
-/// Every input, in the order of [`NAMES`].
+/// A scan, and how many tiles its spans have.
 #[derive(Clone)]
 struct Case {
-    bounds: Vec<usize>,
-    channels: usize,
-    states: usize,
-    groups: usize,
-    /// Whether z, D, the bias and the states are given.
-    optional: bool,
+    of: selective_case::Case,
     span: Option<usize>,
-    inputs: [Vec<f64>; 9],
-    dout: Vec<f64>,
-    dlast: Vec<f64>,
 }
 
-const NAMES: [&str; 9] = ["u", "delta", "B", "C", "z", "A", "D", "bias", "first states"];
-
 impl Case {
-    fn new(bounds: &[usize], [channels, states, groups]: [usize; 3], optional: bool, span: Option<usize>) -> Self {
-        let (rows, count) = (bounds[bounds.len() - 1], bounds.len() - 1);
-        let (x, coupling) = (rows * channels, rows * groups * states);
-        let sizes = [x, x, coupling, coupling, x, channels * states, channels, channels, count * channels * states];
-        let mut inputs: [Vec<f64>; 9] = std::array::from_fn(|i| numbers(i as u64 + 1, sizes[i]));
-        // Stable rates of different sizes.
-        inputs[5].iter_mut().for_each(|a| *a = -2.0 * (*a + 1.125));
-        let (dout, dlast) = (numbers(20, x), numbers(21, sizes[8]));
-        Self { bounds: bounds.to_vec(), channels, states, groups, optional, span, inputs, dout, dlast }
-    }
-
-    fn views<'a, T>(&'a self, of: &'a [Vec<T>; 9]) -> (SelectiveScan<'a, T>, Inputs<'a, T>, Option<&'a [T]>) {
-        let [u, delta, b, c, z, a, skip, bias, initial] = of;
-        let some = |v: &'a Vec<T>| self.optional.then_some(&v[..]);
-        let scan = SelectiveScan {
-            sequences: Sequences::Packed(&self.bounds),
-            channels: self.channels,
-            states: self.states,
-            groups: self.groups,
-            a,
-            skip: some(skip),
-            delta_bias: some(bias),
-            softplus: true,
-        };
-        (scan, Inputs { u, delta, b, c, z: some(z) }, some(initial))
-    }
-
-    /// `out`, last states, the gradients.
-    fn exact(&self) -> [Vec<f64>; 11] {
-        let (scan, x, initial) = self.views(&self.inputs);
-        let reference::Outputs { out, last } = reference::forward(&scan, &x, initial);
-        let g = reference::backward(&scan, &x, initial, &self.dout, self.optional.then_some(&self.dlast[..]));
-        [out, last, g.u, g.delta, g.b, g.c, g.z, g.a, g.skip, g.delta_bias, g.initial]
+    fn new(bounds: &[usize], sizes: [usize; 3], optional: bool, span: Option<usize>) -> Self {
+        Self { of: selective_case::Case::new(bounds, sizes, optional), span }
     }
 
     fn run(&self, device: &mut dyn Executor) -> Result<[Vec<f32>; 11], DeviceError> {
-        let owned: [Vec<f32>; 9] = std::array::from_fn(|i| cast(&self.inputs[i]));
-        let (scan, x, initial) = self.views(&owned);
+        let owned: [Vec<f32>; 9] = std::array::from_fn(|i| cast(&self.of.inputs[i]));
+        let (scan, x, initial) = self.of.views(&owned);
         let (mut out, mut last, mut starts) = (nan(x.u.len()), nan(scan.state_len()), nan(scan.starts_len()));
         let mut on = selective::OnDevice { device, span: self.span };
         on.forward(&scan, &x, initial, &mut out, Some(&mut last), Some(&mut starts))?;
         let mut to: [Vec<f32>; 9] = std::array::from_fn(|i| nan(owned[i].len()));
         let [u, delta, b, c, z, a, skip, delta_bias, first] = &mut to;
-        let some = |v| self.optional.then_some(v);
+        let some = |v| self.of.optional.then_some(v);
         let gradients = Gradients {
             u: Some(u),
             delta: Some(delta),
@@ -80,9 +40,9 @@ impl Case {
             delta_bias: some(delta_bias).map(|v| &mut v[..]),
             initial: Some(first),
         };
-        let (dout, dlast) = (cast::<f32>(&self.dout), cast::<f32>(&self.dlast));
-        on.backward(&scan, &x, &starts, &dout, self.optional.then_some(&dlast[..]), gradients)?;
-        if !self.optional {
+        let (dout, dlast) = (cast::<f32>(&self.of.dout), cast::<f32>(&self.of.dlast));
+        on.backward(&scan, &x, &starts, &dout, self.of.optional.then_some(&dlast[..]), gradients)?;
+        if !self.of.optional {
             [4, 6, 7].into_iter().for_each(|i| to[i].clear());
         }
         let [u, delta, b, c, z, a, skip, bias, first] = to;
@@ -120,7 +80,11 @@ fn on(device: &mut dyn Executor, span: Option<usize>) -> selective::OnDevice<'_>
 fn emulated_is_the_definition() {
     for case in cases() {
         let found = in_all_orders(|device| case.run(device));
-        compare(&found, &case.exact(), &format!("{:?} {} x {} by {:?}", case.bounds, case.channels, case.states, case.span));
+        compare(
+            &found,
+            &case.of.exact(),
+            &format!("{:?} {} x {} by {:?}", case.of.bounds, case.of.channels, case.of.states, case.span),
+        );
     }
 }
 
@@ -134,8 +98,8 @@ fn golden_values_and_gradients() {
     };
     let names = ["u", "delta", "B", "C", "z", "A", "D", "delta_bias", "h0"];
     let mut case = Case::new(&[0, 5], [2, 2, 1], true, None);
-    case.inputs = names.map(|n| of(&g, n));
-    (case.dout, case.dlast) = (of(&g, "dout"), flat(&g["dlast_state"]));
+    case.of.inputs = names.map(|n| of(&g, n));
+    (case.of.dout, case.of.dlast) = (of(&g, "dout"), flat(&g["dlast_state"]));
     let found = in_all_orders(|device| case.run(device));
     let grads = names.map(|n| of(&g["grads"], n));
     let [u, delta, b, c, z, a, skip, bias, first] = grads;
@@ -145,14 +109,14 @@ fn golden_values_and_gradients() {
 #[test]
 fn spans_and_equal_sequences_change_rounding_alone() {
     let mut case = Case::new(&[0, 300], [3, 4, 1], true, Some(1));
-    let exact = case.exact();
+    let exact = case.of.exact();
     for span in 1..=5 {
         case.span = Some(span);
         compare(&case.run(&mut Emulator::new(Order::Reverse)).unwrap(), &exact, "spans");
     }
     let case = Case::new(&[0, 20, 40, 60], [7, 3, 1], true, None);
-    let owned: [Vec<f32>; 9] = std::array::from_fn(|i| cast(&case.inputs[i]));
-    let (scan, x, initial) = case.views(&owned);
+    let owned: [Vec<f32>; 9] = std::array::from_fn(|i| cast(&case.of.inputs[i]));
+    let (scan, x, initial) = case.of.views(&owned);
     let equal = SelectiveScan { sequences: Sequences::Equal { count: 3, len: 20 }, ..scan };
     let run = |scan: &SelectiveScan<'_, f32>| {
         let mut out = nan(x.u.len());
@@ -165,8 +129,8 @@ fn spans_and_equal_sequences_change_rounding_alone() {
 #[test]
 fn the_starts_of_the_cpu_serve_too() {
     let case = Case::new(&[0, 90, 200], [5, 3, 1], true, None);
-    let owned: [Vec<f32>; 9] = std::array::from_fn(|i| cast(&case.inputs[i]));
-    let (scan, x, initial) = case.views(&owned);
+    let owned: [Vec<f32>; 9] = std::array::from_fn(|i| cast(&case.of.inputs[i]));
+    let (scan, x, initial) = case.of.views(&owned);
     let (mut out, mut here, mut there) = (nan(x.u.len()), nan(scan.starts_len()), nan(scan.starts_len()));
     scan.forward(&x, initial, &mut out, None, Some(&mut here));
     on(&mut Emulator::new(Order::Forward), Some(1)).forward(&scan, &x, initial, &mut out, None, Some(&mut there)).unwrap();
@@ -176,9 +140,9 @@ fn the_starts_of_the_cpu_serve_too() {
 #[test]
 fn bf16_is_f32_rounded() {
     let case = Case::new(&[0, 70, 100], [9, 5, 1], true, Some(1));
-    let short: [Vec<u16>; 5] = std::array::from_fn(|i| to_bf16(&cast::<f32>(&case.inputs[i])));
-    let owned: [Vec<f32>; 9] = std::array::from_fn(|i| if i < 5 { from_bf16(&short[i]) } else { cast(&case.inputs[i]) });
-    let (scan, x, _) = case.views(&owned);
+    let short: [Vec<u16>; 5] = std::array::from_fn(|i| to_bf16(&cast::<f32>(&case.of.inputs[i])));
+    let owned: [Vec<f32>; 9] = std::array::from_fn(|i| if i < 5 { from_bf16(&short[i]) } else { cast(&case.of.inputs[i]) });
+    let (scan, x, _) = case.of.views(&owned);
     let [found] = in_all_orders(|device| {
         let mut out = vec![0; x.u.len()];
         selective::forward_bf16(device, &scan, short.each_ref().map(|v| &v[..]), &mut out, case.span)?;
@@ -191,29 +155,32 @@ fn bf16_is_f32_rounded() {
 
 #[test]
 fn misfits_are_errors() {
-    let run = |case: Case| case.run(&mut Emulator::new(Order::Forward)).map(|_| ());
-    let case = || Case::new(&[0, 4], [2, 3, 1], true, None);
-    assert_eq!(run(case()), Ok(()));
-    assert!(run(Case { groups: 3, ..case() }).is_err() && run(Case { bounds: vec![0, 5], ..case() }).is_err());
-    assert!(run(Case { states: 2, ..case() }).is_err());
+    let run = |change: fn(&mut selective_case::Case)| {
+        let mut case = Case::new(&[0, 4], [2, 3, 1], true, None);
+        change(&mut case.of);
+        case.run(&mut Emulator::new(Order::Forward)).map(|_| ())
+    };
+    assert_eq!(run(|_| ()), Ok(()));
+    assert!(run(|c| c.groups = 3).is_err() && run(|c| c.bounds = vec![0, 5]).is_err());
+    assert!(run(|c| c.states = 2).is_err());
     // Shared memory: more states than fit.
-    assert!(run(Case::new(&[0, 4], [1, 300, 1], true, None)).is_err());
+    assert!(run(|c| *c = selective_case::Case::new(&[0, 4], [1, 300, 1], true)).is_err());
 }
 
 #[test]
 fn bf16_gradients_are_those_of_f32_rounded() {
     let mut case = Case::new(&[0, 70, 100], [9, 5, 1], true, Some(1));
-    let short: [Vec<u16>; 5] = std::array::from_fn(|i| to_bf16(&cast::<f32>(&case.inputs[i])));
-    let dout = to_bf16(&cast::<f32>(&case.dout));
+    let short: [Vec<u16>; 5] = std::array::from_fn(|i| to_bf16(&cast::<f32>(&case.of.inputs[i])));
+    let dout = to_bf16(&cast::<f32>(&case.of.dout));
     for i in 0..5 {
-        case.inputs[i] = wide(&from_bf16(&short[i]));
+        case.of.inputs[i] = wide(&from_bf16(&short[i]));
     }
-    case.dout = wide(&from_bf16(&dout));
-    let owned: [Vec<f32>; 9] = std::array::from_fn(|i| cast(&case.inputs[i]));
-    let (scan, x, initial) = case.views(&owned);
+    case.of.dout = wide(&from_bf16(&dout));
+    let owned: [Vec<f32>; 9] = std::array::from_fn(|i| cast(&case.of.inputs[i]));
+    let (scan, x, initial) = case.of.views(&owned);
     let (mut out, mut starts) = (nan(x.u.len()), nan(scan.starts_len()));
     on(&mut Emulator::new(Order::Forward), case.span).forward(&scan, &x, initial, &mut out, None, Some(&mut starts)).unwrap();
-    let dlast = cast::<f32>(&case.dlast);
+    let dlast = cast::<f32>(&case.of.dlast);
     let found = in_all_orders(|device| {
         let options = selective::Options { element: Element::Bf16, z: true, initial: true, dlast: true, span: case.span };
         let p = selective::plan_backward(&scan, options)?;
@@ -242,6 +209,6 @@ fn sizes_at_random() {
         let span = if draw.flag() { None } else { Some(draw.size(1, 3)) };
         let case = Case::new(&bounds, [groups * per_group, states, groups], draw.flag(), span);
         let found = case.run(&mut draw.device()).unwrap_or_else(|e| panic!("{e}"));
-        compare(&found, &case.exact(), &format!("{bounds:?} {groups} x {per_group} x {states} by {span:?}"));
+        compare(&found, &case.of.exact(), &format!("{bounds:?} {groups} x {per_group} x {states} by {span:?}"));
     }
 }

@@ -2,78 +2,41 @@
 
 use super::*;
 use crate::kernels::device::ssd;
-use crate::kernels::scan::Sequences;
-use crate::kernels::scan::ssd::{Gradients, Inputs, Skip, Ssd, reference};
-use crate::kernels::testing::{cast, close, flat, golden, numbers, wide};
+use crate::kernels::scan::ssd::case::{self as ssd_case, Data};
+use crate::kernels::scan::ssd::{Gradients, Inputs};
+use crate::kernels::testing::{cast, close, flat, golden, wide};
 
-/// Sizes; `skip` numbers of D for each head. Data in the order x, dt, b, c, a, D, h0, dy, dlast.
+/// A scan, its numbers, and whether states are given.
 #[derive(Clone)]
 struct Case {
-    bounds: Vec<usize>,
-    heads: usize,
-    width: usize,
-    groups: usize,
-    states: usize,
-    chunk: usize,
-    skip: usize,
+    of: ssd_case::Case,
     given: bool,
-    data: [Vec<f64>; 9],
+    data: Data,
 }
 
 const NAMES: [&str; 9] = ["y", "last", "x", "dt", "b", "c", "a", "D", "h0"];
 
-fn case(bounds: &[usize], [heads, width, groups, states]: [usize; 4], chunk: usize, skip: usize, given: bool) -> Case {
-    let (rows, count) = (bounds[bounds.len() - 1], bounds.len() - 1);
-    let state = count * heads * width * states;
-    let sizes = [
-        rows * heads * width,
-        rows * heads,
-        rows * groups * states,
-        rows * groups * states,
-        heads,
-        heads * skip,
-        state,
-        rows * heads * width,
-        state,
-    ];
-    let mut data: [Vec<f64>; 9] = std::array::from_fn(|i| numbers(i as u64 + 30, sizes[i]));
-    for (i, by) in [(1, 0.5), (4, -2.0)] {
-        data[i].iter_mut().for_each(|v| *v = (v.abs() + 0.0625) * by);
-    }
-    Case { bounds: bounds.to_vec(), heads, width, groups, states, chunk, skip, given, data }
+fn case(bounds: &[usize], sizes: [usize; 4], chunk: usize, skip: usize, given: bool) -> Case {
+    let of = ssd_case::case(bounds, sizes, chunk, skip);
+    let data = ssd_case::data(&of);
+    Case { of, given, data }
 }
 
 impl Case {
-    fn ssd<'a, T>(&'a self, data: &'a [Vec<T>; 9]) -> (Ssd<'a, T>, Inputs<'a, T>) {
-        let [x, dt, b, c, a, d, ..] = data;
-        let Case { heads, width, groups, states, chunk, .. } = *self;
-        let skip = match self.skip {
-            0 => None,
-            1 => Some(Skip::Head(&d[..])),
-            _ => Some(Skip::Channel(&d[..])),
-        };
-        (Ssd { sequences: Sequences::Packed(&self.bounds), heads, width, groups, states, chunk, a, skip }, Inputs { x, dt, b, c })
-    }
-
     fn exact(&self) -> [Vec<f64>; 9] {
-        let (ssd, x) = self.ssd(&self.data);
-        let [.., h0, dy, dlast] = &self.data;
-        let given = |v| self.given.then_some(v);
-        let out = reference::forward(&ssd, &x, given(&h0[..]));
-        let g = reference::backward(&ssd, &x, given(&h0[..]), dy, given(&dlast[..]));
-        [out.y, out.last, g.x, g.dt, g.b, g.c, g.a, g.skip, g.initial]
+        self.of.exact(&self.data, self.given)
     }
 
     fn run(&self, device: &mut dyn Executor) -> Result<[Vec<f32>; 9], DeviceError> {
         let data = self.data.each_ref().map(|v| cast::<f32>(v));
-        let (op, x) = self.ssd(&data);
-        let [.., h0, dy, dlast] = &data;
+        let [x, dt, b, c, a, d, h0, dy, dlast] = &data;
+        let (op, x) = (self.of.scan(a, d), Inputs { x, dt, b, c });
         let given = |v| self.given.then_some(v);
         let (mut y, mut last) = (nan(x.x.len()), nan(h0.len()));
         ssd::forward(device, &op, &x, given(&h0[..]), &mut y, Some(&mut last))?;
         let mut to: [Vec<f32>; 7] = std::array::from_fn(|i| nan(data[i].len()));
         let [gx, gdt, gb, gc, ga, gd, gh] = &mut to;
-        let skip = (self.skip > 0).then_some(&mut gd[..]);
+        let skip = (self.of.skip > 0).then_some(&mut gd[..]);
         let gradients = Gradients { x: Some(gx), dt: Some(gdt), b: Some(gb), c: Some(gc), a: Some(ga), skip, initial: Some(gh) };
         ssd::backward(device, &op, &x, given(&h0[..]), dy, given(&dlast[..]), gradients)?;
         let [gx, gdt, gb, gc, ga, gd, gh] = to;
@@ -106,7 +69,8 @@ fn cases() -> Vec<Case> {
 fn emulated_is_the_definition() {
     for case in cases() {
         let found = in_all_orders(|device| case.run(device));
-        let what = format!("{:?} {} x {} x {} by {}", case.bounds, case.heads, case.width, case.states, case.chunk);
+        let what =
+            format!("{:?} {} x {} x {} by {}", case.of.bounds, case.of.heads, case.of.width, case.of.states, case.of.chunk);
         compare(&found, &case.exact(), &what);
     }
 }
@@ -120,7 +84,7 @@ fn the_worked_example_comes_out() {
     let [x, dt, b, c, a, d, h0] = grads;
     let exact = [flat(&json["Y"]), flat(&json["final_state"]), x, dt, b, c, a, d, h0];
     for chunk in [1, 3, 4, 64] {
-        case.chunk = chunk;
+        case.of.chunk = chunk;
         compare(&in_all_orders(|device| case.run(device)), &exact, "the golden");
     }
 }
@@ -133,8 +97,8 @@ fn misfits_are_errors() {
         case.run(&mut Emulator::new(Order::Forward)).map(|_| ())
     };
     assert_eq!(run(|_| ()), Ok(()));
-    assert!(run(|c| c.groups = 3).is_err() && run(|c| c.bounds = vec![0, 5]).is_err() && run(|c| c.chunk = 0).is_err());
-    assert!(run(|c| c.skip = 2).is_err() && run(|c| c.states = 3).is_err());
+    assert!(run(|c| c.of.groups = 3).is_err() && run(|c| c.of.bounds = vec![0, 5]).is_err() && run(|c| c.of.chunk = 0).is_err());
+    assert!(run(|c| c.of.skip = 2).is_err() && run(|c| c.of.states = 3).is_err());
 }
 
 #[test]
@@ -147,7 +111,7 @@ fn sizes_at_random() {
         let skip = [0, 1, width][draw.size(0, 2)];
         let case = case(&bounds, [groups * per_group, width, groups, states], draw.size(1, 80), skip, draw.flag());
         let found = case.run(&mut draw.device()).unwrap_or_else(|e| panic!("{e}"));
-        let what = format!("{bounds:?} {groups} x {per_group} heads, {width} x {states} by {}", case.chunk);
+        let what = format!("{bounds:?} {groups} x {per_group} heads, {width} x {states} by {}", case.of.chunk);
         compare(&found, &case.exact(), &what);
     }
 }

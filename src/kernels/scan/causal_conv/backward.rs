@@ -2,8 +2,8 @@
 
 use super::carried::{Carried, before_activation, shift, weigh, weights, window};
 use super::{CausalConv, Piece, ROWS, STRIP};
+use crate::kernels::bf16::Stored;
 use crate::kernels::rows::{each_vector, get, put};
-use crate::kernels::scan::half::Stored;
 use crate::kernels::simd::{Kernel, Lanes, Real, math};
 use std::ops::Range;
 

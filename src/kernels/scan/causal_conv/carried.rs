@@ -1,8 +1,8 @@
 //! Rows of a sequence with those carried in before them, and what the passes do with rows alike.
 
 use super::{HELD, MOST_TAPS, Piece};
+use crate::kernels::bf16::Stored;
 use crate::kernels::rows::{each_vector, get, put};
-use crate::kernels::scan::half::Stored;
 use crate::kernels::simd::{Kernel, Lanes, Real};
 
 /// A matrix with the rows carried in before it.

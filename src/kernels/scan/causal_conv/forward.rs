@@ -2,8 +2,8 @@
 
 use super::carried::{Carried, before_activation, weights};
 use super::{CausalConv, HELD, Piece, STRIP};
+use crate::kernels::bf16::Stored;
 use crate::kernels::rows::{each_vector, get};
-use crate::kernels::scan::half::Stored;
 use crate::kernels::simd::{Kernel, Lanes, Real, math};
 
 pub(super) struct Forward<'a, T, S> {

@@ -17,7 +17,7 @@ pub mod reference;
 mod tests;
 
 use super::Sequences;
-use super::half::Stored;
+use crate::kernels::bf16::Stored;
 use crate::kernels::rows::{add_parts, for_each};
 use crate::kernels::simd::{Real, dispatch};
 use backward::{Backward, Part};
@@ -261,4 +261,23 @@ impl<T: Real> CausalConv<'_, T> {
 /// Numbers carried by `count` sequences.
 fn to_len(taps: usize, channels: usize, count: usize) -> usize {
     count * (taps - 1) * channels
+}
+
+impl CausalConv<'_, f32> {
+    /// [`forward`](Self::forward) with x and y as bits of bf16. The rows carried are f32. Panics when sizes do not fit.
+    pub fn forward_bf16(&self, x: &[u16], before: Option<&[f32]>, y: &mut [u16], after: Option<&mut [f32]>) {
+        self.forward_stored(x, before, y, after);
+    }
+
+    /// [`backward`](Self::backward) with x, dy and the gradient of x as bits of bf16. Panics when sizes do not fit.
+    pub fn backward_bf16(
+        &self,
+        x: &[u16],
+        before: Option<&[f32]>,
+        dy: &[u16],
+        dafter: Option<&[f32]>,
+        to: Gradients<'_, f32, u16>,
+    ) {
+        self.backward_stored(x, before, dy, dafter, to);
+    }
 }

@@ -1,7 +1,7 @@
 //! Scans of bf16: arrays over the rows are held in bf16, states and parameters in f32, and everything is computed in f32.
 //!
 //! Causal convolution, selective scan, ssd and mamba3 have `forward_bf16` and `backward_bf16` beside their plain forms. Arrays
-//! over the rows (inputs, results and the gradients of both) are bits of bf16, see [`to_bf16`] and [`from_bf16`]. All else is
+//! over the rows (inputs, results and the gradients of both) are bits of bf16, see [`bf16`](crate::kernels::bf16). All else is
 //! f32: parameters, states before the first and after the last rows, and their gradients. A number is rounded once, when it is
 //! written; sums over channels, heads and rows are complete before that.
 //!
@@ -25,19 +25,14 @@
 //! converted. A task holds the f32 form of a block: 128 rows of 128 channels, or of all heads 256 rows forward and 1024 backward.
 //! Backward, ssd and mamba3 compute the states of sequences of several blocks once more.
 
-mod bits;
 mod blocks;
-mod conv;
+mod convert;
 mod mamba3;
 mod selective;
 mod ssd;
-mod stored;
 #[cfg(test)]
 mod tests;
 mod walk;
-
-pub use bits::{from_bf16, narrow, to_bf16, widen};
-pub(super) use stored::Stored;
 
 use crate::kernels::scan::columns::Block;
 use rayon::prelude::*;

@@ -1,8 +1,8 @@
 //! The selective scan: blocks of channels, which share B and C with others.
 
-use super::bits::to_bf16;
 use super::blocks::{Chain, chains, groups, rows_of, sequences_of};
 use super::walk::{Back, Backward, Forward, From, Layout, Place, Scan, Stream, To, View};
+use crate::kernels::bf16::to_bf16;
 use crate::kernels::gemm::with_scratch;
 use crate::kernels::rows::for_each;
 use crate::kernels::scan::Sequences;

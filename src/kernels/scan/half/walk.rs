@@ -1,7 +1,7 @@
 //! The walk through blocks of time: rows are made f32, a scan runs on them with the states carried, results are rounded.
 
-use super::bits::{Narrow, Widen};
 use super::blocks::Chain;
+use super::convert::{Narrow, Widen};
 use crate::kernels::gemm::with_scratch;
 use crate::kernels::pieces::split;
 use crate::kernels::scan::Sequences;

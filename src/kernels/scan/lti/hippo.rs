@@ -5,7 +5,7 @@
 //!
 //! Sources: Gu, Dao, Ermon, Rudra & Ré, HiPPO, 2020 (arXiv 2008.07669); Gu, Goel & Ré, S4, 2022 (arXiv 2111.00396); Gu, Johnson, Timalsina,
 //! Rudra & Ré, How to Train Your HiPPO, 2022 (arXiv 2206.12037); Gu, Gupta, Goel & Ré, S4D, 2022 (arXiv 2206.11893); Voelker, Kajić &
-//! Eliasmith, Legendre Memory Units, 2019 (LMU). Different: eigenvalues are exact, real parts and frequencies of 0 included (published
+//! Eliasmith, Legendre Memory Units, 2019 (LMU); the variants of the published program of S4. Different: eigenvalues are exact, real parts and frequencies of 0 included (published
 //! code raises both to 1e-4).
 
 use super::complex::Complex;
@@ -25,6 +25,16 @@ pub enum Measure {
     FouT,
     /// Laguerre functions e^(−t/2)·L_n(t).
     LagT,
+    /// Laguerre functions that decay a little faster, √β·e^(−(1+β)t/2)·L_n(t) with β = 0.01.
+    GLagT,
+    /// [`LegS`](Self::LegS) without its low rank and with half of B: only the normal part.
+    LegSD,
+    /// Sines and cosines of period 1 that decay, e^(−t/2)·(1, 0, √2·cos 2πt, √2·sin 2πt, …).
+    FouD,
+    /// [`FouT`](Self::FouT) with half of its low rank and of B: the window does not end, what is older comes back weaker.
+    FouDecay,
+    /// [`FouT`](Self::FouT) over a window of length 1.
+    Fou2,
     /// Legendre polynomials over a window of length 1, scaled as in the Legendre memory unit. Not normal plus low rank in this scale.
     Lmu,
 }
@@ -37,8 +47,20 @@ pub struct System {
     pub b: Vec<f64>,
 }
 
+/// β of [`Measure::GLagT`], as published.
+const TILT: f64 = 0.01;
+
 fn odd_root(n: usize) -> f64 {
     ((2 * n + 1) as f64).sqrt()
+}
+
+/// Entry `n` of (1, 0, √2, 0, √2, 0, …): what the Fourier families read of the newest value.
+fn wave(n: usize) -> f64 {
+    match n {
+        0 => 1.0,
+        n if n.is_multiple_of(2) => SQRT_2,
+        _ => 0.0,
+    }
 }
 
 /// (−1)ⁿ.
@@ -47,15 +69,31 @@ fn sign(n: usize) -> f64 {
 }
 
 impl Measure {
-    pub const ALL: [Self; 5] = [Self::LegS, Self::LegT, Self::FouT, Self::LagT, Self::Lmu];
+    pub const ALL: [Self; 10] = [
+        Self::LegS,
+        Self::LegT,
+        Self::FouT,
+        Self::LagT,
+        Self::GLagT,
+        Self::LegSD,
+        Self::FouD,
+        Self::FouDecay,
+        Self::Fou2,
+        Self::Lmu,
+    ];
 
-    /// Short name: `legs`, `legt`, `fout`, `lagt` or `lmu`.
+    /// Short name, such as `legs`.
     pub fn name(self) -> &'static str {
         match self {
             Self::LegS => "legs",
             Self::LegT => "legt",
             Self::FouT => "fout",
             Self::LagT => "lagt",
+            Self::GLagT => "glagt",
+            Self::LegSD => "legsd",
+            Self::FouD => "foud",
+            Self::FouDecay => "fourier-decay",
+            Self::Fou2 => "fourier2",
             Self::Lmu => "lmu",
         }
     }
@@ -65,10 +103,20 @@ impl Measure {
         Self::ALL.into_iter().find(|m| m.name() == name)
     }
 
-    /// A and B with `n` states (an even number for [`FouT`](Self::FouT), whose states are pairs; panics otherwise).
+    /// A and B with `n` states (an even number for the Fourier families, whose states are pairs; panics otherwise).
     pub fn system(self, n: usize) -> System {
         let matrix = |f: &dyn Fn(usize, usize) -> f64| (0..n * n).map(|i| f(i / n, i % n)).collect::<Vec<f64>>();
         let vector = |f: &dyn Fn(usize) -> f64| (0..n).map(f).collect::<Vec<f64>>();
+        // Pairs that turn at multiples of π·`turn`, less `low`·w·wᵀ; B is `gain`·w, w = (1, 0, √2, 0, √2, 0, …).
+        let waves = |turn: f64, low: f64, gain: f64| {
+            assert!(n.is_multiple_of(2), "hippo: the states of {} are pairs, so {n} of them cannot be", self.name());
+            let frequency = |i: usize, k: usize| match (i / 2 == k / 2, i.is_multiple_of(2), k.is_multiple_of(2)) {
+                (true, true, false) => -((i / 2) as f64) * PI * turn,
+                (true, false, true) => (i / 2) as f64 * PI * turn,
+                _ => 0.0,
+            };
+            (matrix(&|i, k| frequency(i, k) - low * wave(i) * wave(k)), vector(&|i| gain * wave(i)))
+        };
         let (a, b) = match self {
             Self::LegS => (
                 matrix(&|i, k| match i.cmp(&k) {
@@ -82,19 +130,23 @@ impl Measure {
                 matrix(&|i, k| -0.5 * odd_root(i) * odd_root(k) * if k <= i { 1.0 } else { sign(k - i) }),
                 vector(&|i| 0.5 * odd_root(i)),
             ),
-            Self::FouT => {
-                assert!(n.is_multiple_of(2), "hippo: the states of fout are pairs, so {n} of them cannot be");
-                let b = |i: usize| match i {
-                    0 => 1.0,
-                    i if i.is_multiple_of(2) => SQRT_2,
-                    _ => 0.0,
-                };
-                let turn = move |i: usize, k: usize| match (i / 2 == k / 2, i.is_multiple_of(2), k.is_multiple_of(2)) {
-                    (true, true, false) => -((i / 2) as f64) * PI,
-                    (true, false, true) => (i / 2) as f64 * PI,
-                    _ => 0.0,
-                };
-                (matrix(&|i, k| turn(i, k) - b(i) * b(k)), vector(&b))
+            Self::FouT => waves(1.0, 1.0, 1.0),
+            Self::FouDecay => waves(1.0, 0.5, 0.5),
+            Self::Fou2 => waves(2.0, 2.0, 2.0),
+            Self::FouD => {
+                let (mut a, b) = waves(2.0, 0.0, 1.0);
+                (0..n).for_each(|i| a[i * n + i] -= 0.5);
+                (a, b)
+            }
+            Self::LegSD => {
+                let System { mut a, b, .. } = Self::LegS.system(n);
+                a.iter_mut().enumerate().for_each(|(i, a)| *a += 0.5 * b[i / n] * b[i % n]);
+                (a, b.iter().map(|b| 0.5 * b).collect())
+            }
+            Self::GLagT => {
+                let System { mut a, b, .. } = Self::LagT.system(n);
+                (0..n).for_each(|i| a[i * n + i] -= 0.5 * TILT);
+                (a, b.iter().map(|b| TILT.sqrt() * b).collect())
             }
             Self::LagT => (
                 matrix(&|i, k| match i.cmp(&k) {
@@ -120,8 +172,11 @@ impl Measure {
                 let of = |parity: usize| (0..n).map(move |i| if i % 2 == parity { FRAC_1_SQRT_2 * odd_root(i) } else { 0.0 });
                 Some(of(1).chain(of(0)).collect())
             }
-            Self::FouT => Some(self.system(n).b),
-            Self::LagT => Some(vec![FRAC_1_SQRT_2; n]),
+            Self::FouT => Some((0..n).map(wave).collect()),
+            Self::FouDecay => Some((0..n).map(|i| FRAC_1_SQRT_2 * wave(i)).collect()),
+            Self::Fou2 => Some((0..n).map(|i| SQRT_2 * wave(i)).collect()),
+            Self::LagT | Self::GLagT => Some(vec![FRAC_1_SQRT_2; n]),
+            Self::LegSD | Self::FouD => Some(vec![0.0; n]),
             Self::Lmu => None,
         }
     }

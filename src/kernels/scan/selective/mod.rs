@@ -19,6 +19,8 @@
 //! Different: the states before the first step and after the last are inputs and outputs with gradients; sequences may be packed.
 
 mod backward;
+#[cfg(test)]
+pub(in crate::kernels) mod case;
 mod forward;
 pub mod reference;
 #[cfg(test)]

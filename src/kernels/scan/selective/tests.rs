@@ -1,118 +1,50 @@
 //! Against the definition and the golden, gradients against central differences, and the edges.
 
+use super::case::{Case, NAMES};
 use super::*;
 use crate::kernels::simd::{available, with_isa};
 use crate::kernels::testing::{bits, cast, close, differences, exchanged, flat, golden, in_pool, numbers, wide};
-use reference::AllGradients;
 
-/// Every input in f64, in the order of [`NAMES`].
-#[derive(Clone)]
-struct Case {
-    bounds: Vec<usize>,
-    channels: usize,
-    states: usize,
-    groups: usize,
-    /// Whether z, D, the bias and the states are given.
-    optional: bool,
-    inputs: [Vec<f64>; 9],
-}
-
-const NAMES: [&str; 9] = ["u", "delta", "B", "C", "z", "A", "D", "bias", "first states"];
-
-impl Case {
-    fn new(bounds: &[usize], channels: usize, states: usize, groups: usize, optional: bool) -> Self {
-        let (rows, count) = (bounds[bounds.len() - 1], bounds.len() - 1);
-        let couplings = rows * groups * states;
-        let sizes = [
-            rows * channels,
-            rows * channels,
-            couplings,
-            couplings,
-            rows * channels,
-            channels * states,
-            channels,
-            channels,
-            count * channels * states,
-        ];
-        let mut inputs: [Vec<f64>; 9] = std::array::from_fn(|i| numbers(i as u64 + 1, sizes[i]));
-        // Stable rates of different sizes.
-        inputs[5].iter_mut().for_each(|a| *a = -2.0 * (*a + 1.125));
-        Self { bounds: bounds.to_vec(), channels, states, groups, optional, inputs }
+/// `out` and last states, then the gradients in the order of the inputs.
+fn run<T: Real>(case: &Case) -> [Vec<T>; 11] {
+    let owned: [Vec<T>; 9] = std::array::from_fn(|i| cast(&case.inputs[i]));
+    let (scan, x, initial) = case.views(&owned);
+    let nan = |len: usize| vec![T::from_f64(f64::NAN); len];
+    let (mut out, mut last, mut starts) = (nan(x.u.len()), nan(scan.state_len()), nan(scan.starts_len()));
+    scan.forward(&x, initial, &mut out, Some(&mut last), Some(&mut starts));
+    let mut to: [Vec<T>; 9] = std::array::from_fn(|i| nan(owned[i].len()));
+    {
+        let [u, delta, b, c, z, a, skip, delta_bias, initial] = &mut to;
+        let some = |v| case.optional.then_some(v);
+        let gradients = Gradients {
+            u: Some(u),
+            delta: Some(delta),
+            b: Some(b),
+            c: Some(c),
+            z: some(z).map(|v: &mut Vec<T>| &mut v[..]),
+            a: Some(a),
+            skip: some(skip).map(|v| &mut v[..]),
+            delta_bias: some(delta_bias).map(|v| &mut v[..]),
+            initial: Some(initial),
+        };
+        let dlast = cast::<T>(&case.dlast);
+        scan.backward(&x, &starts, &cast::<T>(&case.dout), case.optional.then_some(&dlast), gradients);
     }
-
-    fn dout(&self) -> Vec<f64> {
-        numbers(20, self.inputs[0].len())
+    if !case.optional {
+        [4, 6, 7].into_iter().for_each(|i| to[i].clear());
     }
-
-    fn dlast(&self) -> Vec<f64> {
-        numbers(21, self.inputs[8].len())
-    }
-
-    /// `out` and last states, then the gradients in the order of the inputs.
-    fn run<T: Real>(&self) -> (Vec<T>, Vec<T>, [Vec<T>; 9]) {
-        let owned: [Vec<T>; 9] = std::array::from_fn(|i| cast(&self.inputs[i]));
-        let (scan, x, initial) = views(self, &owned);
-        let nan = |len: usize| vec![T::from_f64(f64::NAN); len];
-        let (mut out, mut last, mut starts) = (nan(x.u.len()), nan(scan.state_len()), nan(scan.starts_len()));
-        scan.forward(&x, initial, &mut out, Some(&mut last), Some(&mut starts));
-        let mut to: [Vec<T>; 9] = std::array::from_fn(|i| nan(owned[i].len()));
-        {
-            let [u, delta, b, c, z, a, skip, delta_bias, initial] = &mut to;
-            let some = |v| self.optional.then_some(v);
-            let gradients = Gradients {
-                u: Some(u),
-                delta: Some(delta),
-                b: Some(b),
-                c: Some(c),
-                z: some(z).map(|v: &mut Vec<T>| &mut v[..]),
-                a: Some(a),
-                skip: some(skip).map(|v| &mut v[..]),
-                delta_bias: some(delta_bias).map(|v| &mut v[..]),
-                initial: Some(initial),
-            };
-            let dlast = cast::<T>(&self.dlast());
-            scan.backward(&x, &starts, &cast::<T>(&self.dout()), self.optional.then_some(&dlast), gradients);
-        }
-        if !self.optional {
-            [4, 6, 7].into_iter().for_each(|i| to[i].clear());
-        }
-        (out, last, to)
-    }
-
-    fn exact(&self) -> (Vec<f64>, Vec<f64>, [Vec<f64>; 9]) {
-        let (scan, x, initial) = views(self, &self.inputs);
-        let reference::Outputs { out, last } = reference::forward(&scan, &x, initial);
-        let dlast = self.dlast();
-        let g = reference::backward(&scan, &x, initial, &self.dout(), self.optional.then_some(&dlast));
-        let AllGradients { u, delta, b, c, z, a, skip, delta_bias, initial } = g;
-        (out, last, [u, delta, b, c, z, a, skip, delta_bias, initial])
-    }
-}
-
-fn views<'a, T: Real>(case: &'a Case, of: &'a [Vec<T>; 9]) -> (SelectiveScan<'a, T>, Inputs<'a, T>, Option<&'a [T]>) {
-    let [u, delta, b, c, z, a, skip, bias, initial] = of;
-    let some = |v: &'a Vec<T>| case.optional.then_some(&v[..]);
-    let scan = SelectiveScan {
-        sequences: Sequences::Packed(&case.bounds),
-        channels: case.channels,
-        states: case.states,
-        groups: case.groups,
-        a,
-        skip: some(skip),
-        delta_bias: some(bias),
-        softplus: true,
-    };
-    (scan, Inputs { u, delta, b, c, z: some(z) }, some(initial))
+    let [u, delta, b, c, z, a, skip, bias, first] = to;
+    [out, last, u, delta, b, c, z, a, skip, bias, first]
 }
 
 fn cases() -> Vec<Case> {
     vec![
-        Case::new(&[0, 7, 7, 8, 150], 5, 3, 1, true),
-        Case::new(&[0, 130], 40, 16, 2, true),
-        Case::new(&[0, 64, 128], 16, 1, 1, false),
-        Case::new(&[0, 65], 6, 2, 6, true),
-        Case::new(&[0, 1], 1, 1, 1, false),
-        Case::new(&[0, 20, 40, 60], 300, 5, 1, true),
+        Case::new(&[0, 7, 7, 8, 150], [5, 3, 1], true),
+        Case::new(&[0, 130], [40, 16, 2], true),
+        Case::new(&[0, 64, 128], [16, 1, 1], false),
+        Case::new(&[0, 65], [6, 2, 6], true),
+        Case::new(&[0, 1], [1, 1, 1], false),
+        Case::new(&[0, 20, 40, 60], [300, 5, 1], true),
     ]
 }
 
@@ -125,42 +57,18 @@ fn golden_values_and_gradients() {
         if matches!(name, "u" | "delta" | "z" | "B" | "C" | "out") || name == "dout" { exchanged(&x, 2, 5) } else { x }
     };
     let names = ["u", "delta", "B", "C", "z", "A", "D", "delta_bias", "h0"];
-    let case = Case { inputs: names.map(|n| of(&g, n)), ..Case::new(&[0, 5], 2, 2, 1, true) };
-    let (scan, x, initial) = views(&case, &case.inputs);
     let (dout, dlast) = (of(&g, "dout"), flat(&g["dlast_state"]));
-    let exact = reference::forward(&scan, &x, initial);
-    close(&exact.out, &of(&g, "out"), 1e-14, "out by the definition");
-    close(&exact.last, &flat(&g["last_state"]), 1e-14, "last states by the definition");
-    let AllGradients { u, delta, b, c, z, a, skip, delta_bias, initial: first } =
-        reference::backward(&scan, &x, initial, &dout, Some(&dlast));
-    for (found, name) in [u, delta, b, c, z, a, skip, delta_bias, first].iter().zip(names) {
+    let case = Case { inputs: names.map(|n| of(&g, n)), dout, dlast, ..Case::new(&[0, 5], [2, 2, 1], true) };
+    let [out, last, to @ ..] = case.exact();
+    close(&out, &of(&g, "out"), 1e-14, "out by the definition");
+    close(&last, &flat(&g["last_state"]), 1e-14, "last states by the definition");
+    for (found, name) in to.iter().zip(names) {
         close(found, &of(&g["grads"], name), 1e-13, name);
     }
-    fn fast<T: Real>(case: &Case, dout: &[f64], dlast: &[f64]) -> (Vec<f64>, Vec<f64>, Vec<Vec<f64>>) {
-        let owned: [Vec<T>; 9] = std::array::from_fn(|i| cast(&case.inputs[i]));
-        let (scan, x, initial) = views(case, &owned);
-        let zeros = |len: usize| vec![T::ZERO; len];
-        let (mut out, mut last, mut starts) = (zeros(10), zeros(4), zeros(scan.starts_len()));
-        scan.forward(&x, initial, &mut out, Some(&mut last), Some(&mut starts));
-        let mut to: [Vec<T>; 9] = std::array::from_fn(|i| zeros(owned[i].len()));
-        let [u, delta, b, c, z, a, skip, bias, first] = &mut to;
-        let gradients = Gradients {
-            u: Some(u),
-            delta: Some(delta),
-            b: Some(b),
-            c: Some(c),
-            z: Some(z),
-            a: Some(a),
-            skip: Some(skip),
-            delta_bias: Some(bias),
-            initial: Some(first),
-        };
-        scan.backward(&x, &starts, &cast::<T>(dout), Some(&cast::<T>(dlast)), gradients);
-        (wide(&out), wide(&last), to.iter().map(|v| wide(v)).collect())
-    }
     // The tolerances of the goldens.
-    for (single, outputs, gradients) in [(false, 1e-10, 1e-10), (true, 1e-5, 1e-4)] {
-        let (out, last, to) = if single { fast::<f32>(&case, &dout, &dlast) } else { fast::<f64>(&case, &dout, &dlast) };
+    let single = run::<f32>(&case).map(|v| wide(&v));
+    for (all, outputs, gradients) in [(run::<f64>(&case), 1e-10, 1e-10), (single, 1e-5, 1e-4)] {
+        let [out, last, to @ ..] = all;
         close(&out, &of(&g, "out"), outputs, "out");
         close(&last, &flat(&g["last_state"]), outputs, "last states");
         for (found, name) in to.iter().zip(names) {
@@ -173,15 +81,15 @@ fn golden_values_and_gradients() {
 fn fast_is_the_definition() {
     for case in cases() {
         let what = |name: &str| format!("{name} of {:?} {}x{}", case.bounds, case.channels, case.states);
-        let (out, last, to) = case.exact();
-        let (f, l, g) = case.run::<f64>();
+        let [out, last, to @ ..] = case.exact();
+        let [f, l, g @ ..] = run::<f64>(&case);
         // Decays below 1 keep errors from growing; sums have at most some thousands of terms, all relative to the largest result.
         close(&f, &out, 1e-13, &what("out"));
         close(&l, &last, 1e-13, &what("last states"));
         for ((found, exact), name) in g.iter().zip(&to).zip(NAMES) {
             close(found, exact, 1e-12, &what(name));
         }
-        let (f, l, g) = case.run::<f32>();
+        let [f, l, g @ ..] = run::<f32>(&case);
         close(&wide(&f), &out, 1e-5, &what("out"));
         close(&wide(&l), &last, 1e-5, &what("last states"));
         for ((found, exact), name) in g.iter().zip(&to).zip(NAMES) {
@@ -193,9 +101,9 @@ fn fast_is_the_definition() {
 #[test]
 fn gradients_are_central_differences() {
     for optional in [true, false] {
-        let case = Case::new(&[0, 4, 4, 70], 3, 2, 1, optional);
-        let (_, _, to) = case.run::<f64>();
-        let (dout, dlast) = (case.dout(), case.dlast());
+        let case = Case::new(&[0, 4, 4, 70], [3, 2, 1], optional);
+        let [_, _, to @ ..] = run::<f64>(&case);
+        let (dout, dlast) = (&case.dout, &case.dlast);
         for i in 0..9 {
             if to[i].is_empty() || (!optional && i == 8) {
                 continue;
@@ -204,11 +112,11 @@ fn gradients_are_central_differences() {
             differences(&case.inputs[i], &to[i], 7, 5e-8, NAMES[i], |x| {
                 let mut changed = case.clone();
                 changed.inputs[i] = x.to_vec();
-                let (scan, x, initial) = views(&changed, &changed.inputs);
+                let (scan, x, initial) = changed.views(&changed.inputs);
                 let (mut out, mut last) = (vec![0.0; dout.len()], vec![0.0; dlast.len()]);
                 scan.forward(&x, initial, &mut out, Some(&mut last), None);
                 let sum = |a: &[f64], g: &[f64]| a.iter().zip(g).map(|(a, g)| a * g).sum::<f64>();
-                sum(&out, &dout) + if optional { sum(&last, &dlast) } else { 0.0 }
+                sum(&out, dout) + if optional { sum(&last, dlast) } else { 0.0 }
             });
         }
     }
@@ -216,8 +124,8 @@ fn gradients_are_central_differences() {
 
 #[test]
 fn parts_and_steps_continue_each_other() {
-    let case = Case::new(&[0, 90], 5, 3, 1, true);
-    let (scan, x, initial) = views(&case, &case.inputs);
+    let case = Case::new(&[0, 90], [5, 3, 1], true);
+    let (scan, x, initial) = case.views(&case.inputs);
     let (mut whole, mut last) = (vec![0.0; 450], vec![0.0; 15]);
     scan.forward(&x, initial, &mut whole, Some(&mut last), None);
     let part = |rows: Range<usize>| Inputs {
@@ -244,10 +152,7 @@ fn parts_and_steps_continue_each_other() {
 
 #[test]
 fn threads_and_instruction_sets_change_no_bit() {
-    let run = |case: &Case| {
-        let (out, last, to) = case.run::<f32>();
-        (bits(&out), bits(&last), to.map(|v| bits(&v)))
-    };
+    let run = |case: &Case| run::<f32>(case).map(|v| bits(&v));
     for case in cases() {
         let one = in_pool(1, || run(&case));
         assert!(one == in_pool(2, || run(&case)) && one == in_pool(3, || run(&case)));
@@ -259,8 +164,8 @@ fn threads_and_instruction_sets_change_no_bit() {
 
 #[test]
 fn equal_sequences_are_packed_ones() {
-    let case = Case::new(&[0, 20, 40, 60], 7, 3, 1, true);
-    let (scan, x, initial) = views(&case, &case.inputs);
+    let case = Case::new(&[0, 20, 40, 60], [7, 3, 1], true);
+    let (scan, x, initial) = case.views(&case.inputs);
     let equal = SelectiveScan { sequences: Sequences::Equal { count: 3, len: 20 }, ..scan };
     let run = |scan: &SelectiveScan<'_, f64>| {
         let mut out = vec![0.0; x.u.len()];
@@ -273,16 +178,16 @@ fn equal_sequences_are_packed_ones() {
 
 #[test]
 fn nothing_in_gives_nothing_and_misfits_are_refused() {
-    let (out, last, to) = Case::new(&[0, 0], 2, 3, 1, true).run::<f64>();
+    let [out, last, to @ ..] = run::<f64>(&Case::new(&[0, 0], [2, 3, 1], true));
     assert!(out.is_empty() && to[5].iter().chain(&to[6]).chain(&to[7]).all(|v| *v == 0.0));
     assert_eq!(last, numbers(9, 6));
     assert_eq!(to[8], numbers(21, 6));
-    let none = Case::new(&[0], 2, 3, 1, false);
-    assert!(none.run::<f64>().2[5].iter().all(|v| *v == 0.0));
+    let none = Case::new(&[0], [2, 3, 1], false);
+    assert!(run::<f64>(&none)[7].iter().all(|v| *v == 0.0));
     let refused = |change: fn(&mut Case)| {
-        let mut case = Case::new(&[0, 4], 2, 3, 1, true);
+        let mut case = Case::new(&[0, 4], [2, 3, 1], true);
         change(&mut case);
-        std::panic::catch_unwind(|| case.run::<f64>()).is_err()
+        std::panic::catch_unwind(|| run::<f64>(&case)).is_err()
     };
     assert!(!refused(|_| ()));
     assert!(refused(|c| c.groups = 3) && refused(|c| c.bounds = vec![0, 5]) && refused(|c| c.states = 2));

@@ -37,6 +37,8 @@
 //! cumulative sums.
 
 mod backward;
+#[cfg(test)]
+pub(in crate::kernels) mod case;
 mod chunk;
 mod decay;
 mod forward;

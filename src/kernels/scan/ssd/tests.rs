@@ -1,31 +1,12 @@
 //! Against the definition, worked examples and central differences, and the edges.
 
+use super::case::{Case, Data, case, data};
 use super::*;
 use crate::kernels::simd::{available, with_isa};
-use crate::kernels::testing::{bits, cast, numbers, wide};
+use crate::kernels::testing::{bits, cast, wide};
 use serde_json::Value;
 
-/// Sizes; `skip` numbers of D for each head.
-#[derive(Clone, Debug)]
-struct Case {
-    bounds: Vec<usize>,
-    heads: usize,
-    width: usize,
-    groups: usize,
-    states: usize,
-    chunk: usize,
-    skip: usize,
-}
-
-/// Inputs, parameters and gradients coming in, in the order x, dt, b, c, a, D, h0, dy, dlast.
-#[derive(Clone)]
-struct Data([Vec<f64>; 9]);
-
 const NAMES: [&str; 7] = ["x", "dt", "b", "c", "a", "D", "h0"];
-
-fn case(bounds: &[usize], [heads, width, groups, states]: [usize; 4], chunk: usize, skip: usize) -> Case {
-    Case { bounds: bounds.to_vec(), heads, width, groups, states, chunk, skip }
-}
 
 /// Packed sequences with empty ones, a single row, widths of no whole vector, several groups, chunks from one step to more than
 /// there are, more chunks than a segment, more heads than a task takes.
@@ -44,46 +25,19 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-fn data(case: &Case) -> Data {
-    let Case { heads: h, width: p, groups: g, states: n, .. } = *case;
-    let (rows, count) = (case.bounds[case.bounds.len() - 1], case.bounds.len() - 1);
-    let positive = |seed, len, by: f64| numbers(seed, len).into_iter().map(|v| (v.abs() + 0.0625) * by).collect::<Vec<f64>>();
-    let mut all =
-        [rows * h * p, 0, rows * g * n, rows * g * n, 0, h * case.skip, count * h * p * n, rows * h * p, count * h * p * n]
-            .map(|len| numbers(len as u64, len));
-    all[3] = numbers(77, rows * g * n);
-    all[7] = numbers(78, rows * h * p);
-    all[8] = numbers(79, count * h * p * n);
-    all[1] = positive(5, rows * h, 0.5);
-    all[4] = positive(6, h, -2.0);
-    Data(all)
-}
-
-impl Case {
-    fn ssd<'a, T: Real>(&'a self, a: &'a [T], d: &'a [T]) -> Ssd<'a, T> {
-        let Case { heads, width, groups, states, chunk, .. } = *self;
-        let skip = match self.skip {
-            0 => None,
-            1 => Some(Skip::Head(d)),
-            _ => Some(Skip::Channel(d)),
-        };
-        Ssd { sequences: Sequences::Packed(&self.bounds), heads, width, groups, states, chunk, a, skip }
-    }
-}
-
 /// y and the last states.
 fn forward<T: Real>(case: &Case, data: &Data, with_states: bool) -> [Vec<T>; 2] {
-    let [x, dt, b, c, a, d, h0, ..] = data.0.each_ref().map(|v| cast::<T>(v));
+    let [x, dt, b, c, a, d, h0, ..] = data.each_ref().map(|v| cast::<T>(v));
     let mut y = vec![T::from_f64(f64::NAN); x.len()];
     let mut last = vec![T::from_f64(f64::NAN); h0.len()];
     let inputs = Inputs { x: &x, dt: &dt, b: &b, c: &c };
-    case.ssd(&a, &d).forward(&inputs, with_states.then_some(&h0), &mut y, with_states.then_some(&mut last));
+    case.scan(&a, &d).forward(&inputs, with_states.then_some(&h0), &mut y, with_states.then_some(&mut last));
     [y, last]
 }
 
 /// The gradients that are wanted, in the order of [`NAMES`].
 fn backward<T: Real>(case: &Case, data: &Data, with_states: bool, wanted: [bool; 7]) -> [Vec<T>; 7] {
-    let [x, dt, b, c, a, d, h0, dy, dlast] = data.0.each_ref().map(|v| cast::<T>(v));
+    let [x, dt, b, c, a, d, h0, dy, dlast] = data.each_ref().map(|v| cast::<T>(v));
     let mut to = [&x, &dt, &b, &c, &a, &d, &h0].map(|v| vec![T::from_f64(f64::NAN); v.len()]);
     let inputs = Inputs { x: &x, dt: &dt, b: &b, c: &c };
     let places: [Option<&mut [T]>; 7] = {
@@ -92,30 +46,26 @@ fn backward<T: Real>(case: &Case, data: &Data, with_states: bool, wanted: [bool;
     };
     let [gx, gdt, gb, gc, ga, gd, gh] = places;
     let gradients = Gradients { x: gx, dt: gdt, b: gb, c: gc, a: ga, skip: gd, initial: gh };
-    case.ssd(&a, &d).backward(&inputs, with_states.then_some(&h0), &dy, with_states.then_some(&dlast), gradients);
+    case.scan(&a, &d).backward(&inputs, with_states.then_some(&h0), &dy, with_states.then_some(&dlast), gradients);
     to
 }
 
 fn exact_backward(case: &Case, data: &Data, with_states: bool) -> [Vec<f64>; 7] {
-    let [x, dt, b, c, a, d, h0, dy, dlast] = &data.0;
-    let inputs = Inputs { x, dt, b, c };
-    let states = |s: &'static str| if with_states { Some(if s == "h0" { &h0[..] } else { &dlast[..] }) } else { None };
-    let g = reference::backward(&case.ssd(a, d), &inputs, states("h0"), dy, states("dlast"));
-    [g.x, g.dt, g.b, g.c, g.a, g.skip, g.initial]
+    let [_, _, gradients @ ..] = case.exact(data, with_states);
+    gradients
 }
 
 fn exact_forward(case: &Case, data: &Data, with_states: bool) -> [Vec<f64>; 2] {
-    let [x, dt, b, c, a, d, h0, ..] = &data.0;
-    let out = reference::forward(&case.ssd(a, d), &Inputs { x, dt, b, c }, with_states.then_some(h0));
-    [out.y, out.last]
+    let [y, last, ..] = case.exact(data, with_states);
+    [y, last]
 }
 
 /// The same case with the absolute values of all numbers but A: what it gives is the sum of the absolute values of all terms of the
 /// result, to which rounding errors are relative.
 fn absolute(data: &Data) -> Data {
-    let mut all = data.0.clone();
+    let mut all = data.clone();
     all.iter_mut().enumerate().filter(|(i, _)| *i != 4).for_each(|(_, v)| v.iter_mut().for_each(|v| *v = v.abs()));
-    Data(all)
+    all
 }
 
 /// Sums of absolute values of the terms of all gradients.
@@ -127,7 +77,7 @@ fn magnitudes(case: &Case, data: &Data) -> [Vec<f64>; 7] {
     let dx = &exact_backward(&plain, &data, true)[0];
     for (place, total) in all[1].iter_mut().enumerate() {
         let line = place * case.width..(place + 1) * case.width;
-        let input: f64 = dx[line.clone()].iter().zip(&data.0[0][line]).map(|(d, x)| d * x / data.0[1][place]).sum();
+        let input: f64 = dx[line.clone()].iter().zip(&data[0][line]).map(|(d, x)| d * x / data[1][place]).sum();
         *total = 2.0 * input - *total;
     }
     all
@@ -189,8 +139,8 @@ fn the_chunk_changes_rounding_alone() {
 fn equal_sequences_are_packed_ones() {
     let case = case(&[0, 9, 18, 27], [2, 3, 1, 4], 4, 1);
     let data = data(&case);
-    let [x, dt, b, c, a, d, ..] = &data.0;
-    let ssd = Ssd { sequences: Sequences::Equal { count: 3, len: 9 }, ..case.ssd(a, d) };
+    let [x, dt, b, c, a, d, ..] = &data;
+    let ssd = Ssd { sequences: Sequences::Equal { count: 3, len: 9 }, ..case.scan(a, d) };
     let mut y = vec![0.0; x.len()];
     ssd.forward(&Inputs { x, dt, b, c }, None, &mut y, None);
     assert_eq!(y, forward::<f64>(&case, &data, false)[0]);
@@ -206,18 +156,18 @@ fn gradients_are_central_differences() {
         let loss = |data: &Data| -> f64 {
             let [y, last] = forward::<f64>(case, data, true);
             let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-            dot(&y, &data.0[7]) + dot(&last, &data.0[8])
+            dot(&y, &data[7]) + dot(&last, &data[8])
         };
         let step = 1e-5;
         for (k, name) in NAMES.iter().enumerate() {
-            for i in (0..data.0[k].len()).step_by(data.0[k].len() / 24 + 1) {
-                let before = data.0[k][i];
+            for i in (0..data[k].len()).step_by(data[k].len() / 24 + 1) {
+                let before = data[k][i];
                 let mut at = |v: f64| {
-                    data.0[k][i] = v;
+                    data[k][i] = v;
                     loss(&data)
                 };
                 let numeric = (at(before + step) - at(before - step)) / (2.0 * step);
-                data.0[k][i] = before;
+                data[k][i] = before;
                 // Truncation: step²/6 times third derivatives of some hundreds (of Δ and A); rounding: a loss of some hundreds in
                 // steps of 2^-52 over the step. Both are below 2e-8.
                 let error = (numeric - found[k][i]).abs();
@@ -238,7 +188,7 @@ fn golden() -> (Value, Case, Data) {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/ssm/ssd.json")).unwrap();
     let json: Value = serde_json::from_str(&text).unwrap();
     let names = ["X", "dt", "B", "C", "A", "D", "h0", "dY", "dfinal_state"];
-    let data = Data(names.map(|name| flat(&json[name])));
+    let data = names.map(|name| flat(&json[name]));
     (json, case(&[0, 8], [2, 2, 1, 3], 4, 1), data)
 }
 
@@ -283,10 +233,10 @@ fn part(case: &Case, data: &Data, rows: Range<usize>, h0: &[f64]) -> (Case, Data
     let all = case.bounds[1];
     let mut of = data.clone();
     for k in [0, 1, 2, 3, 7] {
-        let each = data.0[k].len() / all;
-        of.0[k] = data.0[k][rows.start * each..rows.end * each].to_vec();
+        let each = data[k].len() / all;
+        of[k] = data[k][rows.start * each..rows.end * each].to_vec();
     }
-    of.0[6] = h0.to_vec();
+    of[6] = h0.to_vec();
     (Case { bounds: vec![0, rows.len()], ..case.clone() }, of)
 }
 
@@ -297,7 +247,7 @@ fn a_split_sequence_is_the_whole_one() {
     let [y, last] = forward::<f64>(&case, &data, true);
     let whole = backward::<f64>(&case, &data, true, [true; 7]);
     for at in 0..=23 {
-        let (first, first_data) = part(&case, &data, 0..at, &data.0[6]);
+        let (first, first_data) = part(&case, &data, 0..at, &data[6]);
         let [y1, middle] = forward::<f64>(&first, &first_data, true);
         let (second, second_data) = part(&case, &data, at..23, &middle);
         let [y2, end] = forward::<f64>(&second, &second_data, true);
@@ -306,7 +256,7 @@ fn a_split_sequence_is_the_whole_one() {
         // The gradient of the state between is what the second part gives and the first takes.
         let g2 = backward::<f64>(&second, &second_data, true, [true; 7]);
         let mut first_data = first_data;
-        first_data.0[8] = g2[6].clone();
+        first_data[8] = g2[6].clone();
         let g1 = backward::<f64>(&first, &first_data, true, [true; 7]);
         for k in 0..4 {
             within(&[&g1[k][..], &g2[k]].concat(), &whole[k], 1e-12, NAMES[k]);
@@ -326,16 +276,16 @@ fn steps_are_the_scan() {
         let case = case(&[0, 6, 12, 18], [4, 5, 2, 21], 4, skip);
         let data = data(&case);
         let exact = forward::<f64>(&case, &data, true);
-        let [.., a, d, h0, _, _] = &data.0;
+        let [.., a, d, h0, _, _] = &data;
         let mut states = h0.clone();
         for t in 0..6 {
             let of = |k: usize| -> Vec<f64> {
-                let each = data.0[k].len() / 18;
-                (0..3).flat_map(|s| data.0[k][(s * 6 + t) * each..][..each].to_vec()).collect()
+                let each = data[k].len() / 18;
+                (0..3).flat_map(|s| data[k][(s * 6 + t) * each..][..each].to_vec()).collect()
             };
             let [x, dt, b, c] = [0, 1, 2, 3].map(of);
             let mut y = vec![f64::NAN; x.len()];
-            case.ssd(a, d).step(&Inputs { x: &x, dt: &dt, b: &b, c: &c }, &mut states, &mut y);
+            case.scan(a, d).step(&Inputs { x: &x, dt: &dt, b: &b, c: &c }, &mut states, &mut y);
             for s in 0..3 {
                 within(&y[s * 20..(s + 1) * 20], &exact[0][(s * 6 + t) * 20..][..20], 1e-12, "y");
             }
@@ -350,10 +300,10 @@ fn a_step_of_many_heads_is_cut_anywhere() {
     let mut case = case(&[0, 1, 2], [12, 64, 1, 128], 64, 1);
     let data = data(&case);
     let exact = forward::<f64>(&case, &data, true);
-    let [x, dt, b, c, a, d, h0, ..] = &data.0;
+    let [x, dt, b, c, a, d, h0, ..] = &data;
     let (mut states, mut y) = (h0.clone(), vec![f64::NAN; x.len()]);
     case.bounds = vec![0, 0, 0];
-    case.ssd(a, d).step(&Inputs { x, dt, b, c }, &mut states, &mut y);
+    case.scan(a, d).step(&Inputs { x, dt, b, c }, &mut states, &mut y);
     within(&y, &exact[0], 1e-12, "y");
     within(&states, &exact[1], 1e-12, "states");
 }
@@ -363,7 +313,7 @@ fn heads_of_width_one_are_the_selective_scan() {
     // With p = 1 and a group for each head: h_t = exp(Δ·A)·h + Δ·B·u for each state, y = C·h.
     let case = case(&[0, 40], [3, 1, 3, 4], 16, 0);
     let data = data(&case);
-    let [x, dt, b, c, a, ..] = &data.0;
+    let [x, dt, b, c, a, ..] = &data;
     let mut expected = vec![0.0; x.len()];
     for channel in 0..3 {
         let mut h = [0.0; 4];
@@ -383,7 +333,7 @@ fn strong_and_weak_decays_stay_exact() {
     let case = case(&[0, 130], [3, 4, 1, 5], 64, 1);
     for a in [-1e4, -300.0, -40.0, -1e-3, -1e-9] {
         let mut data = data(&case);
-        data.0[4] = vec![a, a / 2.0, -0.5];
+        data[4] = vec![a, a / 2.0, -0.5];
         let allowed = roundings(&case) * f64::from(f32::EPSILON);
         // A step size times a large A rounds like an exponent of that size where the decay still counts: x·exp(-x) < 1. Below the
         // range of f32 a decay is 0, which is no error relative to the other terms of a result.
@@ -448,11 +398,11 @@ fn threads_and_instruction_sets_change_no_bit() {
 fn steps_are_the_same_for_all_instruction_sets() {
     let case = case(&[0, 1, 2], [4, 3, 2, 37], 64, 1);
     let data = data(&case);
-    let [x, dt, b, c, a, d, h0, ..] = data.0.each_ref().map(|v| cast::<f32>(v));
+    let [x, dt, b, c, a, d, h0, ..] = data.each_ref().map(|v| cast::<f32>(v));
     let run = |isa| {
         with_isa(isa, || {
             let (mut states, mut y) = (h0.clone(), vec![0.0; x.len()]);
-            case.ssd(&a, &d).step(&Inputs { x: &x, dt: &dt, b: &b, c: &c }, &mut states, &mut y);
+            case.scan(&a, &d).step(&Inputs { x: &x, dt: &dt, b: &b, c: &c }, &mut states, &mut y);
             [bits(&states), bits(&y)]
         })
     };
@@ -467,9 +417,9 @@ fn no_rows_pass_the_states_on() {
         let data = data(&case);
         let [y, last] = forward::<f32>(&case, &data, true);
         assert!(y.is_empty());
-        assert_eq!(wide(&last), data.0[6]);
+        assert_eq!(wide(&last), data[6]);
         let all = backward::<f32>(&case, &data, true, [true; 7]);
-        assert_eq!(wide(&all[6]), data.0[8]);
+        assert_eq!(wide(&all[6]), data[8]);
         assert!(all[4].iter().chain(&all[5]).all(|&g| g == 0.0));
     }
 }
@@ -485,19 +435,19 @@ fn misfits_are_refused() {
     assert!(!refused(&good, &of));
     for k in 0..7 {
         let mut data = of.clone();
-        data.0[k].pop();
+        data[k].pop();
         assert!(refused(&good, &data), "{k}");
     }
     assert!(refused(&Case { chunk: 0, ..good.clone() }, &of));
     assert!(refused(&Case { groups: 3, ..good.clone() }, &of));
     assert!(refused(&Case { bounds: vec![0, 7, 6], ..good.clone() }, &of));
-    let [x, dt, b, c, a, ..] = &of.0;
+    let [x, dt, b, c, a, ..] = &of;
     let inputs = Inputs { x, dt, b, c };
     let none = Case { skip: 0, ..good.clone() };
-    let without = || none.ssd(a, &[]).backward(&inputs, None, x, None, Gradients { skip: Some(&mut []), ..Default::default() });
+    let without = || none.scan(a, &[]).backward(&inputs, None, x, None, Gradients { skip: Some(&mut []), ..Default::default() });
     assert!(std::panic::catch_unwind(without).is_err());
-    let short = || none.ssd(a, &[]).backward(&inputs, None, &x[1..], None, Gradients::default());
+    let short = || none.scan(a, &[]).backward(&inputs, None, &x[1..], None, Gradients::default());
     assert!(std::panic::catch_unwind(short).is_err());
     // A step takes one row of each sequence.
-    assert!(std::panic::catch_unwind(|| none.ssd(a, &[]).step(&inputs, &mut vec![0.0; 60], &mut vec![0.0; 72])).is_err());
+    assert!(std::panic::catch_unwind(|| none.scan(a, &[]).step(&inputs, &mut vec![0.0; 60], &mut vec![0.0; 72])).is_err());
 }

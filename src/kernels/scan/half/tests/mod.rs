@@ -5,7 +5,7 @@ mod mamba3;
 mod selective;
 mod ssd;
 
-use super::{from_bf16, to_bf16};
+use crate::kernels::bf16::{from_bf16, to_bf16};
 use crate::kernels::simd::{available, with_isa};
 use crate::kernels::testing::{close, in_pool};
 

@@ -3,36 +3,19 @@
 use super::*;
 use crate::kernels::scan::Sequences;
 use crate::kernels::scan::half::selective::ROWS;
-use crate::kernels::scan::selective::{Gradients, Inputs, SelectiveScan, reference};
+use crate::kernels::scan::selective::case::Case;
+use crate::kernels::scan::selective::{Gradients, SelectiveScan};
 use crate::kernels::testing::{cast, exchanged, flat, golden, numbers};
-
-struct Case {
-    bounds: Vec<usize>,
-    channels: usize,
-    states: usize,
-    groups: usize,
-    /// Whether z, D, the bias and the states are given.
-    optional: bool,
-    softplus: bool,
-    /// u, δ, B, C, z as bf16 has them; A, D, bias, first states.
-    inputs: [Vec<f64>; 9],
-    dout: Vec<f64>,
-    dlast: Vec<f64>,
-}
 
 const NAMES: [&str; 12] =
     ["out", "du", "ddelta", "dB", "dC", "dz", "last states", "dA", "dD", "dbias", "dfirst states", "starts"];
 
+/// What lies over the rows is as bf16 has it.
 fn case(bounds: &[usize], channels: usize, states: usize, groups: usize, optional: bool) -> Case {
-    let (rows, count) = (bounds[bounds.len() - 1], bounds.len() - 1);
-    let (wide, shared) = (rows * channels, rows * groups * states);
-    let sizes = [wide, wide, shared, shared, wide, channels * states, channels, channels, count * channels * states];
-    let mut inputs: [Vec<f64>; 9] = std::array::from_fn(|i| numbers(i as u64 + 1, sizes[i]));
-    // Stable rates of different sizes.
-    inputs[5].iter_mut().for_each(|a| *a = -2.0 * (*a + 1.125));
-    inputs[..5].iter_mut().for_each(|v| *v = rounded(v));
-    let (dout, dlast) = (rounded(&numbers(20, wide)), numbers(21, sizes[8]));
-    Case { bounds: bounds.to_vec(), channels, states, groups, optional, softplus: true, inputs, dout, dlast }
+    let mut case = Case::new(bounds, [channels, states, groups], optional);
+    case.inputs[..5].iter_mut().for_each(|v| *v = rounded(v));
+    case.dout = rounded(&case.dout);
+    case
 }
 
 fn cases() -> Vec<Case> {
@@ -52,82 +35,54 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-impl Case {
-    fn scan<'a, T>(&'a self, of: [&'a [T]; 4]) -> (SelectiveScan<'a, T>, Option<&'a [T]>) {
-        let [a, skip, bias, initial] = of;
-        let some = |v: &'a [T]| self.optional.then_some(v);
-        let scan = SelectiveScan {
-            sequences: Sequences::Packed(&self.bounds),
-            channels: self.channels,
-            states: self.states,
-            groups: self.groups,
-            a,
-            skip: some(skip),
-            delta_bias: some(bias),
-            softplus: self.softplus,
+fn run(case: &Case) -> Found {
+    let rows: [Vec<u16>; 5] = std::array::from_fn(|i| halves(&case.inputs[i]));
+    let others: [Vec<f32>; 4] = std::array::from_fn(|i| cast(&case.inputs[5 + i]));
+    let (scan, initial) = case.scan(others.each_ref().map(|v| &v[..]));
+    let x = case.rows(rows.each_ref().map(|v| &v[..]));
+    let nan = |len: usize| vec![f32::NAN; len];
+    let (mut out, mut last, mut starts) = (vec![NAN; x.u.len()], nan(scan.state_len()), nan(scan.starts_len()));
+    scan.forward_bf16(&x, initial, &mut out, Some(&mut last), Some(&mut starts));
+    let mut d: [Vec<u16>; 5] = std::array::from_fn(|i| vec![NAN; rows[i].len()]);
+    let mut e: [Vec<f32>; 4] = std::array::from_fn(|i| nan(others[i].len()));
+    let dlast = cast::<f32>(&case.dlast);
+    {
+        let ([u, delta, b, c, z], [a, skip, bias, first]) = (&mut d, &mut e);
+        let to = Gradients {
+            u: Some(&mut u[..]),
+            delta: Some(delta),
+            b: Some(b),
+            c: Some(c),
+            z: case.optional.then_some(z),
+            a: Some(&mut a[..]),
+            skip: case.optional.then_some(skip),
+            delta_bias: case.optional.then_some(bias),
+            initial: Some(first),
         };
-        (scan, some(initial))
+        scan.backward_bf16(&x, &starts, &halves(&case.dout), case.optional.then_some(&dlast), to);
     }
+    if !case.optional {
+        d[4].clear();
+        e[1].clear();
+        e[2].clear();
+    }
+    let halves = std::iter::once(out).chain(d).collect();
+    let singles = std::iter::once(last).chain(e).chain([starts]).collect();
+    Found { halves, singles }
+}
 
-    fn inputs<'a, T>(&self, [u, delta, b, c, z]: [&'a [T]; 5]) -> Inputs<'a, T> {
-        Inputs { u, delta, b, c, z: self.optional.then_some(z) }
-    }
-
-    fn run(&self) -> Found {
-        let rows: [Vec<u16>; 5] = std::array::from_fn(|i| halves(&self.inputs[i]));
-        let others: [Vec<f32>; 4] = std::array::from_fn(|i| cast(&self.inputs[5 + i]));
-        let (scan, initial) = self.scan(others.each_ref().map(|v| &v[..]));
-        let x = self.inputs(rows.each_ref().map(|v| &v[..]));
-        let nan = |len: usize| vec![f32::NAN; len];
-        let (mut out, mut last, mut starts) = (vec![NAN; x.u.len()], nan(scan.state_len()), nan(scan.starts_len()));
-        scan.forward_bf16(&x, initial, &mut out, Some(&mut last), Some(&mut starts));
-        let mut d: [Vec<u16>; 5] = std::array::from_fn(|i| vec![NAN; rows[i].len()]);
-        let mut e: [Vec<f32>; 4] = std::array::from_fn(|i| nan(others[i].len()));
-        let dlast = cast::<f32>(&self.dlast);
-        {
-            let ([u, delta, b, c, z], [a, skip, bias, first]) = (&mut d, &mut e);
-            let to = Gradients {
-                u: Some(&mut u[..]),
-                delta: Some(delta),
-                b: Some(b),
-                c: Some(c),
-                z: self.optional.then_some(z),
-                a: Some(&mut a[..]),
-                skip: self.optional.then_some(skip),
-                delta_bias: self.optional.then_some(bias),
-                initial: Some(first),
-            };
-            scan.backward_bf16(&x, &starts, &halves(&self.dout), self.optional.then_some(&dlast), to);
-        }
-        if !self.optional {
-            d[4].clear();
-            e[1].clear();
-            e[2].clear();
-        }
-        let halves = std::iter::once(out).chain(d).collect();
-        let singles = std::iter::once(last).chain(e).chain([starts]).collect();
-        Found { halves, singles }
-    }
-
-    /// Without the starts.
-    fn exact(&self) -> Vec<Vec<f64>> {
-        let all = self.inputs.each_ref().map(|v| &v[..]);
-        let (scan, initial) = self.scan([all[5], all[6], all[7], all[8]]);
-        let x = self.inputs([all[0], all[1], all[2], all[3], all[4]]);
-        let reference::Outputs { out, last } = reference::forward(&scan, &x, initial);
-        let g = reference::backward(&scan, &x, initial, &self.dout, self.optional.then_some(&self.dlast));
-        vec![out, g.u, g.delta, g.b, g.c, g.z, last, g.a, g.skip, g.delta_bias, g.initial]
-    }
+/// Those of bf16 first, without the starts.
+fn exact(case: &Case) -> Vec<Vec<f64>> {
+    let [out, last, u, delta, b, c, z, a, skip, bias, first] = case.exact();
+    vec![out, u, delta, b, c, z, last, a, skip, bias, first]
 }
 
 #[test]
 fn forward_is_the_plain_one_rounded() {
     for case in cases() {
-        let found = case.run();
+        let found = run(&case);
         let all = case.inputs.each_ref().map(|v| cast::<f32>(v));
-        let all = all.each_ref().map(|v| &v[..]);
-        let (scan, initial) = case.scan([all[5], all[6], all[7], all[8]]);
-        let x = case.inputs([all[0], all[1], all[2], all[3], all[4]]);
+        let (scan, x, initial) = case.views(&all);
         let nan = |len: usize| vec![f32::NAN; len];
         let (mut out, mut last, mut starts) = (nan(x.u.len()), nan(scan.state_len()), nan(scan.starts_len()));
         scan.forward(&x, initial, &mut out, Some(&mut last), Some(&mut starts));
@@ -139,12 +94,12 @@ fn forward_is_the_plain_one_rounded() {
 #[test]
 fn all_is_the_definition() {
     for case in cases() {
-        let mut found = case.run();
+        let mut found = run(&case);
         found.singles.pop();
         // As for the plain form in f32.
         let noise: [f64; 11] = std::array::from_fn(|i| if i == 0 || i == 6 { 1e-5 } else { 1e-4 });
         let what = format!("{:?} {}x{}", case.bounds, case.channels, case.states);
-        found.check(&case.exact(), &NAMES, &noise, &what);
+        found.check(&exact(&case), &NAMES, &noise, &what);
     }
 }
 
@@ -158,15 +113,15 @@ fn goldens_rounded_first() {
         case.inputs[i] = if i < 5 { rounded(&exchanged(&x, 2, 5)) } else { x };
     }
     (case.dout, case.dlast) = (rounded(&exchanged(&flat(&g["dout"]), 2, 5)), flat(&g["dlast_state"]));
-    let mut found = case.run();
+    let mut found = run(&case);
     found.singles.pop();
     let noise: [f64; 11] = std::array::from_fn(|i| if i == 0 || i == 6 { 1e-5 } else { 1e-4 });
-    found.check(&case.exact(), &NAMES, &noise, "the golden");
+    found.check(&exact(&case), &NAMES, &noise, "the golden");
 }
 
 #[test]
 fn threads_and_instruction_sets_change_no_bit() {
-    cases().iter().for_each(|case| changes_no_bit(|| case.run()));
+    cases().iter().for_each(|case| changes_no_bit(|| run(case)));
 }
 
 #[test]
@@ -175,31 +130,31 @@ fn equal_sequences_are_packed_ones() {
     let rows: [Vec<u16>; 5] = std::array::from_fn(|i| halves(&case.inputs[i]));
     let others: [Vec<f32>; 4] = std::array::from_fn(|i| cast(&case.inputs[5 + i]));
     let (scan, initial) = case.scan(others.each_ref().map(|v| &v[..]));
-    let x = case.inputs(rows.each_ref().map(|v| &v[..]));
+    let x = case.rows(rows.each_ref().map(|v| &v[..]));
     let equal = SelectiveScan { sequences: Sequences::Equal { count: 3, len: 150 }, ..scan };
     let mut out = vec![NAN; x.u.len()];
     equal.forward_bf16(&x, initial, &mut out, None, None);
-    assert_eq!(out, case.run().halves[0]);
+    assert_eq!(out, run(&case).halves[0]);
 }
 
 #[test]
 fn single_gradients_are_those_of_all() {
     let case = case(&[0, 5, 2 * ROWS], 40, 3, 2, true);
-    let all = case.run();
+    let all = run(&case);
     let rows: [Vec<u16>; 5] = std::array::from_fn(|i| halves(&case.inputs[i]));
     let others: [Vec<f32>; 4] = std::array::from_fn(|i| cast(&case.inputs[5 + i]));
     let (scan, _) = case.scan(others.each_ref().map(|v| &v[..]));
-    let x = case.inputs(rows.each_ref().map(|v| &v[..]));
+    let x = case.rows(rows.each_ref().map(|v| &v[..]));
     let (dout, dlast) = (halves(&case.dout), cast::<f32>(&case.dlast));
-    let run = |to: Gradients<'_, f32, u16>| scan.backward_bf16(&x, &all.singles[5], &dout, Some(&dlast), to);
+    let back = |to: Gradients<'_, f32, u16>| scan.backward_bf16(&x, &all.singles[5], &dout, Some(&dlast), to);
     let mut dc = vec![NAN; rows[3].len()];
-    run(Gradients { c: Some(&mut dc), ..Default::default() });
+    back(Gradients { c: Some(&mut dc), ..Default::default() });
     assert_eq!(dc, all.halves[4]);
     let mut db = vec![NAN; rows[2].len()];
-    run(Gradients { b: Some(&mut db), ..Default::default() });
+    back(Gradients { b: Some(&mut db), ..Default::default() });
     assert_eq!(db, all.halves[3]);
     let mut da = vec![f32::NAN; others[0].len()];
-    run(Gradients { a: Some(&mut da), ..Default::default() });
+    back(Gradients { a: Some(&mut da), ..Default::default() });
     assert_eq!(da, all.singles[1]);
 }
 
@@ -208,7 +163,7 @@ fn misfits_are_refused() {
     let refused = |change: fn(&mut Case)| {
         let mut case = case(&[0, 4], 2, 3, 1, true);
         change(&mut case);
-        std::panic::catch_unwind(|| case.run()).is_err()
+        std::panic::catch_unwind(|| run(&case)).is_err()
     };
     assert!(!refused(|_| ()));
     assert!(refused(|c| c.groups = 3) && refused(|c| c.bounds = vec![0, 5]) && refused(|c| c.states = 2));

@@ -41,7 +41,7 @@ fn golden_matrices_and_steps() {
 
 #[test]
 fn every_normal_form_is_its_matrix() {
-    for measure in [Measure::LegS, Measure::LegT, Measure::FouT, Measure::LagT] {
+    for measure in Measure::ALL.into_iter().filter(|m| *m != Measure::Lmu) {
         for n in [2, 4, 8, 16, 64] {
             let (system, form) = (measure.system(n), nplr(measure, n).expect("a normal form"));
             let (half, rank) = (n / 2, form.rank());
@@ -62,7 +62,9 @@ fn every_normal_form_is_its_matrix() {
             close(&a, &system.a, 1e-13, &what);
             close(&(0..n).map(|i| real(&form.b, i)).collect::<Vec<_>>(), &system.b, 1e-13, &what);
             let expected = match measure {
-                Measure::LegS => -0.5,
+                Measure::LegS | Measure::LegSD | Measure::FouD => -0.5,
+                // The tilt of 0.01, half of it.
+                Measure::GLagT => -0.005,
                 _ => 0.0,
             };
             assert!(form.lambda.iter().all(|z| (z.re - expected).abs() <= 1e-13 && z.im <= 0.0), "{what}: {:?}", form.lambda);
@@ -118,6 +120,17 @@ fn responses_are_orthogonal_functions() {
         }
         let exact: Vec<f64> = laguerre.iter().map(|l| (-t / 2.0).exp() * l).collect();
         close(&response(Measure::LagT, 8, t), &exact, 1e-13, "LagT");
+        let tilted: Vec<f64> = exact.iter().map(|x| 0.1 * (-0.005 * t).exp() * x).collect();
+        close(&response(Measure::GLagT, 8, t), &tilted, 1e-13, "GLagT");
+        let wave = |i: usize| {
+            let angle = std::f64::consts::TAU * (i / 2) as f64 * t;
+            (-t / 2.0).exp()
+                * if i < 2 { 1.0 - i as f64 } else { 2f64.sqrt() * if i.is_multiple_of(2) { angle.cos() } else { angle.sin() } }
+        };
+        close(&response(Measure::FouD, 8, t), &(0..8).map(wave).collect::<Vec<_>>(), 1e-13, "FouD");
+        // Half the window, so time runs twice as fast.
+        let faster: Vec<f64> = response(Measure::FouT, 8, 2.0 * t).iter().map(|x| 2.0 * x).collect();
+        close(&response(Measure::Fou2, 8, t), &faster, 1e-13, "Fou2");
     }
     // Windows of length 2 are reached as the states become many: first numbers of 128 at some places.
     for t in [0.3, 1.1, 1.7] {
@@ -132,6 +145,24 @@ fn responses_are_orthogonal_functions() {
         }
     }
     assert!(response(Measure::LegT, 128, 2.3).iter().chain(&response(Measure::FouT, 128, 2.3)).take(6).all(|x| x.abs() < 0.02));
+}
+
+/// As the states become many, wᵀ·e^{tA}·w without the low rank is a comb of period 2, so that with a share c of w·wᵀ the first state answers
+/// an impulse with (c/s)·(1 − z)/(1 + c − (1 − c)·z), z = e^{−2s} (B = c·w): c/(1 + c) in the window, (1 − c)/(1 + c) of that in the next
+/// one. FouT has c = 1 and forgets, c = 1/2 has 1/3, then 1/9. 0.02: about one frequency of 128.
+#[test]
+fn the_decaying_window_returns_a_third() {
+    for (t, exact) in [(0.7, 1.0 / 3.0), (1.3, 1.0 / 3.0), (2.7, 1.0 / 9.0), (3.3, 1.0 / 9.0)] {
+        let first = response(Measure::FouDecay, 256, t)[0];
+        assert!((first - exact).abs() < 0.02, "{t}: {first}, not {exact}");
+    }
+}
+
+#[test]
+fn the_scaled_polynomials_diagonal_form_is_their_normal_part() {
+    let (whole, diagonal) = (nplr(Measure::LegS, 16).expect("a form"), nplr(Measure::LegSD, 16).expect("a form"));
+    whole.lambda.iter().zip(&diagonal.lambda).for_each(|(a, b)| assert!((*a - *b).abs() < 1e-12 * a.abs(), "{a:?} {b:?}"));
+    assert!(diagonal.p.iter().all(|p| p.abs() == 0.0));
 }
 
 #[test]

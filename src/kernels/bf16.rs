@@ -1,8 +1,7 @@
-//! bf16 as bits: the upper half of an f32.
+//! bf16 as bits, the upper half of an f32, and loads and stores that convert.
 
-use crate::kernels::scan::columns::Block;
-use crate::kernels::simd::{Kernel, Lanes, dispatch};
-use std::ops::Range;
+use crate::kernels::rows;
+use crate::kernels::simd::{Kernel, Lanes, Real, dispatch};
 
 /// The number of some bits, exactly.
 #[inline(always)]
@@ -21,59 +20,16 @@ pub fn to_bf16(x: f32) -> u16 {
 }
 
 #[inline(always)]
-fn widen_line(from: &[u16], to: &mut [f32]) {
+pub(super) fn widen_line(from: &[u16], to: &mut [f32]) {
     for (to, &bits) in to.iter_mut().zip(from) {
         *to = from_bf16(bits);
     }
 }
 
 #[inline(always)]
-fn narrow_line(from: &[f32], to: &mut [u16]) {
+pub(super) fn narrow_line(from: &[f32], to: &mut [u16]) {
     for (to, &x) in to.iter_mut().zip(from) {
         *to = to_bf16(x);
-    }
-}
-
-/// Some columns of some rows of a matrix, packed.
-pub(super) struct Widen<'a> {
-    pub from: &'a [u16],
-    pub stride: usize,
-    pub rows: Range<usize>,
-    pub columns: Range<usize>,
-    pub to: &'a mut [f32],
-}
-
-impl Kernel<f32> for Widen<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<V: Lanes<f32>>(self) {
-        let Self { from, stride, rows, columns, to } = self;
-        if columns.len() == stride {
-            widen_line(&from[rows.start * stride..rows.end * stride], to);
-            return;
-        }
-        for (row, to) in rows.zip(to.chunks_exact_mut(columns.len().max(1))) {
-            widen_line(&from[row * stride..][columns.start..columns.end], to);
-        }
-    }
-}
-
-/// The way back, to a block of a matrix.
-pub(super) struct Narrow<'a, 'b> {
-    pub from: &'a [f32],
-    pub to: &'a mut Block<'b, u16>,
-    pub rows: Range<usize>,
-    pub columns: Range<usize>,
-}
-
-impl Kernel<f32> for Narrow<'_, '_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<V: Lanes<f32>>(self) {
-        let Self { from, to, rows, columns } = self;
-        for (row, from) in rows.zip(from.chunks_exact(columns.len().max(1))) {
-            narrow_line(from, to.line(row, columns.clone()));
-        }
     }
 }
 
@@ -105,6 +61,62 @@ pub fn widen(from: &[u16], to: &mut [f32]) {
 pub fn narrow(from: &[f32], to: &mut [u16]) {
     assert_eq!(from.len(), to.len(), "as many numbers as there were");
     dispatch(Lines(from, to));
+}
+
+/// A number in memory: `T` itself, or bits of bf16 for f32.
+pub(super) trait Stored<T: Real>: Copy + Send + Sync {
+    /// `count` numbers from place `at` on; zeros in the other lanes.
+    fn get<V: Lanes<T>>(from: &[Self], at: usize, count: usize) -> V;
+    /// Writes `count` lanes from place `at` on, rounded to nearest.
+    fn put<V: Lanes<T>>(v: V, to: &mut [Self], at: usize, count: usize);
+}
+
+impl<T: Real> Stored<T> for T {
+    #[inline(always)]
+    fn get<V: Lanes<T>>(from: &[T], at: usize, count: usize) -> V {
+        rows::get(from, at, count)
+    }
+
+    #[inline(always)]
+    fn put<V: Lanes<T>>(v: V, to: &mut [T], at: usize, count: usize) {
+        rows::put(v, to, at, count);
+    }
+}
+
+const LANES: usize = <f32 as Real>::LANES;
+
+impl Stored<f32> for u16 {
+    #[inline(always)]
+    fn get<V: Lanes<f32>>(from: &[u16], at: usize, count: usize) -> V {
+        let mut wide = [0.0; LANES];
+        if count == LANES {
+            let from: &[u16] = &from[at..at + LANES];
+            for i in 0..LANES {
+                wide[i] = from_bf16(from[i]);
+            }
+        } else {
+            for (wide, &bits) in wide.iter_mut().zip(&from[at..at + count]) {
+                *wide = from_bf16(bits);
+            }
+        }
+        V::load(&wide)
+    }
+
+    #[inline(always)]
+    fn put<V: Lanes<f32>>(v: V, to: &mut [u16], at: usize, count: usize) {
+        let mut wide = [0.0; LANES];
+        v.store(&mut wide);
+        if count == LANES {
+            let to: &mut [u16] = &mut to[at..at + LANES];
+            for i in 0..LANES {
+                to[i] = to_bf16(wide[i]);
+            }
+        } else {
+            for (to, &wide) in to[at..at + count].iter_mut().zip(&wide) {
+                *to = to_bf16(wide);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -139,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn slices_and_blocks_are_the_numbers_of_every_instruction_set() {
+    fn slices_are_the_numbers_of_every_instruction_set() {
         let x: Vec<f32> = (0..1003u32).map(|i| f32::from_bits(i.wrapping_mul(0x9E37_79B9))).collect();
         let one: Vec<u16> = x.iter().map(|&x| to_bf16(x)).collect();
         for isa in available() {
@@ -150,10 +162,6 @@ mod tests {
                 let mut wide = vec![0.0; x.len()];
                 widen(&bits, &mut wide);
                 assert!(wide.iter().zip(&one).all(|(w, &b)| w.to_bits() == from_bf16(b).to_bits()), "{isa:?}");
-                let mut part = vec![0.0; 6];
-                dispatch(Widen { from: &one, stride: 100, rows: 2..4, columns: 97..100, to: &mut part });
-                let places = [297, 298, 299, 397, 398, 399];
-                assert!(part.iter().zip(places).all(|(w, p)| w.to_bits() == from_bf16(one[p]).to_bits()), "{isa:?}");
             });
         }
     }

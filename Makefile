@@ -7,7 +7,7 @@ SEEDS ?= 1,2,3
 JOBS ?= 2
 TABLE ?= timemixer
 
-.PHONY: help build demo test lint fmt bench peers peers-training peers-scans peers-models results-forecast cuda-check metal-check clean
+.PHONY: help build demo test lint fmt bench peers peers-training peers-scans peers-tensors peers-models results-forecast cuda-check metal-check clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -42,6 +42,9 @@ peers-training: build ## us and PyTorch on the same training steps: losses first
 peers-scans: build ## the scans of shoal kernels and the same in PyTorch: answers first, then times
 	@CARGO="$(CARGO)" sh scripts/peers_scans.sh
 
+peers-tensors: build ## decompositions and TensorLy on the same tensors: answers first, then times and memory
+	@CARGO="$(CARGO)" OUT="$(OUT)" sh scripts/peers_tensors.sh
+
 peers-models: build ## prefill and decode of 130M-shape language models, beside candle's own
 	@CARGO="$(CARGO)" OUT="$(OUT)" sh scripts/peers_models.sh
 
@@ -55,4 +58,4 @@ metal-check: ## types and address spaces of the Metal kernels, by a C++ compiler
 	@OUT="$(OUT)" sh scripts/metal_check.sh
 
 clean: ## remove out/ and the tools' Python environments
-	rm -rf $(OUT) .venv .venv-torch .venv-cuda
+	rm -rf $(OUT) .venv .venv-torch .venv-tensors .venv-cuda

@@ -8,9 +8,10 @@
 //! | [`nn`] | neural models: recorded operations, parameters, optimisers, the training loop |
 //! | [`plot`] | pictures: data in, SVG or PNG bytes out |
 //! | [`run`] | seeds, progress, manifests, asserted metrics |
-//! | [`table`] | tables and series in and out: CSV, Parquet, JSON lines |
+//! | [`table`] | tables, series and tensors in and out: CSV, Parquet, JSON lines, arrays, coordinates |
+//! | [`tensor`] | tensor decompositions |
 //!
-//! Arrows: `cli` uses all others, `forecast` uses `nn`, `nn` uses `kernels`; these use `run` for seeds and progress; nothing points back
+//! Arrows: `cli` uses all others, `forecast` uses `nn`, `nn` and `tensor` use `kernels`; these use `run` for seeds and progress; nothing points back
 //! (docs/architecture.md).
 
 pub mod cli;
@@ -20,3 +21,6 @@ pub mod nn;
 pub mod plot;
 pub mod run;
 pub mod table;
+pub mod tensor;
+#[cfg(test)]
+mod testing;

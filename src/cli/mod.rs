@@ -5,6 +5,7 @@
 
 mod args;
 mod config_file;
+mod decompose;
 mod extras;
 mod failure;
 mod forecast;
@@ -51,6 +52,8 @@ fn version() -> String {
 enum Sub {
     /// Forecast series: predict, backtest, eval.
     Forecast(Box<forecast::ForecastArgs>),
+    /// Decompose tensors: cp, tucker, tt, eval, align, reconstruct, info.
+    DecomposeTensor(Box<decompose::DecomposeArgs>),
     /// Run and time the operations that models are made of.
     Kernels(Box<kernels::KernelsArgs>),
     /// Print a completion script for a shell.
@@ -81,6 +84,7 @@ fn try_run(args: Vec<OsString>) -> Outcome {
         Sub::Completions(a) => extras::completions(a, Cli::command()),
         Sub::Man(a) => extras::man(a, Cli::command()),
         Sub::Forecast(a) => forecast::run(*a, Session::new(&cli.global, typed)?),
+        Sub::DecomposeTensor(a) => decompose::run(*a, Session::new(&cli.global, typed)?),
         Sub::Kernels(a) => kernels::run(*a, Session::new(&cli.global, typed)?),
     }
 }

@@ -116,8 +116,18 @@ impl Session {
         Ok(bytes)
     }
 
+    /// Whether inputs are to be hashed: for a manifest, or to compare with one.
+    pub fn wants_hashes(&self) -> bool {
+        self.run_dir.is_some() || !self.typed.expected_inputs.is_empty()
+    }
+
+    /// Remembers an input that was read elsewhere, hashed if that is wanted.
+    pub fn record_read(&mut self, path: &str, bytes: usize, sha256: Option<&str>) {
+        self.record_input(path, bytes, || sha256.unwrap_or_default().to_string());
+    }
+
     fn record_input(&mut self, path: &str, bytes: usize, sha256: impl FnOnce() -> String) {
-        if self.run_dir.is_none() && self.typed.expected_inputs.is_empty() {
+        if !self.wants_hashes() {
             return;
         }
         let record = InputRecord { path: path.to_string(), bytes, sha256: sha256() };

@@ -4,7 +4,7 @@ use crate::kernels::simd::Real;
 use serde_json::Value;
 
 /// Numbers in [-1, 1) from a counter (splitmix64), multiples of 2^-20: the same as f32.
-pub(super) fn numbers(seed: u64, len: usize) -> Vec<f64> {
+pub(crate) fn numbers(seed: u64, len: usize) -> Vec<f64> {
     let one = |i: u64| {
         let mut z = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(i.wrapping_mul(0xBF58_476D_1CE4_E5B9));
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -14,26 +14,26 @@ pub(super) fn numbers(seed: u64, len: usize) -> Vec<f64> {
     (0..len as u64).map(one).collect()
 }
 
-pub(super) fn cast<T: Real>(x: &[f64]) -> Vec<T> {
+pub(crate) fn cast<T: Real>(x: &[f64]) -> Vec<T> {
     x.iter().map(|&v| T::from_f64(v)).collect()
 }
 
-pub(super) fn wide<T: Real>(x: &[T]) -> Vec<f64> {
+pub(crate) fn wide<T: Real>(x: &[T]) -> Vec<f64> {
     x.iter().map(|v| v.to_f64()).collect()
 }
 
-pub(super) fn bits<T: Real>(x: &[T]) -> Vec<u64> {
+pub(crate) fn bits<T: Real>(x: &[T]) -> Vec<u64> {
     x.iter().map(|v| v.to_f64().to_bits()).collect()
 }
 
 /// A golden file of testdata/ssm.
-pub(super) fn golden(name: &str) -> Value {
+pub(crate) fn golden(name: &str) -> Value {
     let path = format!("{}/testdata/ssm/{name}.json", env!("CARGO_MANIFEST_DIR"));
     serde_json::from_str(&std::fs::read_to_string(&path).expect("a golden file")).expect("JSON")
 }
 
 /// All numbers of a nested array in order.
-pub(super) fn flat(v: &Value) -> Vec<f64> {
+pub(crate) fn flat(v: &Value) -> Vec<f64> {
     match v {
         Value::Array(items) => items.iter().flat_map(flat).collect(),
         v => vec![v.as_f64().expect("a number")],
@@ -41,12 +41,12 @@ pub(super) fn flat(v: &Value) -> Vec<f64> {
 }
 
 /// A golden array of shape (…, a, b) with its last two axes exchanged, `a · b` numbers at a time.
-pub(super) fn exchanged(x: &[f64], a: usize, b: usize) -> Vec<f64> {
+pub(crate) fn exchanged(x: &[f64], a: usize, b: usize) -> Vec<f64> {
     x.chunks(a * b).flat_map(|m| (0..a * b).map(move |i| m[i % a * b + i / a])).collect()
 }
 
 /// Within `relative` of the largest number expected.
-pub(super) fn close(found: &[f64], expected: &[f64], relative: f64, what: &str) {
+pub(crate) fn close(found: &[f64], expected: &[f64], relative: f64, what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}");
     let size = expected.iter().fold(0.0f64, |m, v| m.max(v.abs()));
     for (i, (f, e)) in found.iter().zip(expected).enumerate() {
@@ -56,7 +56,7 @@ pub(super) fn close(found: &[f64], expected: &[f64], relative: f64, what: &str) 
 
 /// Central differences of `loss` in every `every`-th number of `at`, against `gradient`. `error`: what is allowed, relative to 1 and to the
 /// gradient.
-pub(super) fn differences(at: &[f64], gradient: &[f64], every: usize, error: f64, what: &str, loss: impl Fn(&[f64]) -> f64) {
+pub(crate) fn differences(at: &[f64], gradient: &[f64], every: usize, error: f64, what: &str, loss: impl Fn(&[f64]) -> f64) {
     assert_eq!(at.len(), gradient.len(), "{what}");
     let (mut x, step) = (at.to_vec(), 1e-5);
     for i in (0..x.len()).step_by(every) {
@@ -74,6 +74,6 @@ pub(super) fn differences(at: &[f64], gradient: &[f64], every: usize, error: f64
     }
 }
 
-pub(super) fn in_pool<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
+pub(crate) fn in_pool<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool").install(work)
 }

@@ -13,6 +13,7 @@ pub mod schedule;
 pub mod ssm;
 pub mod storage;
 pub mod tape;
+pub mod tdn;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod train;

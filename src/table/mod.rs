@@ -16,6 +16,7 @@ pub mod records;
 mod regular;
 pub mod series;
 pub mod source;
+pub mod tensors;
 pub mod time;
 pub mod write;
 

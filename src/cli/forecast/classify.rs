@@ -1,7 +1,8 @@
 //! `shoal forecast classify`.
 
-use super::network::{not_negative, positive, share, train_failure};
+use super::network::train_failure;
 use crate::cli::args::{CheckArgs, HeaderArg, OutputArgs};
+use crate::cli::args::{not_negative, positive, share};
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::report;
 use crate::cli::session::Session;

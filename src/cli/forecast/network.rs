@@ -1,5 +1,6 @@
 //! Options of the verbs that train networks, and how their progress is told.
 
+use crate::cli::args::{not_negative, positive, share};
 use crate::cli::failure::{Failure, Outcome};
 use crate::forecast::neural::fit::{NetworkError, NetworkSeries};
 use crate::forecast::neural::options::{DecompositionKind, LossKind, NetworkKind, NetworkOptions, OptimizerKind, ScheduleKind};
@@ -238,27 +239,6 @@ choices! { Rate {
     HeavyTail = "heavy-tail": "1 + x, and 1/(1 - x) below 0: state-spaces since June 2026";
     Softplus = "softplus": "before, and in flash-linear-attention";
 } }
-
-pub(super) fn positive(s: &str) -> Result<f64, String> {
-    match s.parse::<f64>() {
-        Ok(v) if v > 0.0 && v.is_finite() => Ok(v),
-        _ => Err("expected a number above 0".into()),
-    }
-}
-
-pub(super) fn not_negative(s: &str) -> Result<f64, String> {
-    match s.parse::<f64>() {
-        Ok(v) if v >= 0.0 && v.is_finite() => Ok(v),
-        _ => Err("expected a number of at least 0".into()),
-    }
-}
-
-pub(super) fn share(s: &str) -> Result<f64, String> {
-    match s.parse::<f64>() {
-        Ok(v) if (0.0..1.0).contains(&v) => Ok(v),
-        _ => Err("expected a share of at least 0 and below 1".into()),
-    }
-}
 
 impl NetworkArgs {
     /// The library's form.

@@ -1,6 +1,7 @@
 //! `shoal forecast seqtask`.
 
-use super::network::{positive, train_failure};
+use super::network::train_failure;
+use crate::cli::args::positive;
 use crate::cli::args::{CheckArgs, OutputArgs};
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::report;

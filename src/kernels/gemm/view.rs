@@ -74,7 +74,13 @@ impl<'a, T: Real> MatRef<'a, T> {
 
     /// # Safety
     /// All elements must be readable for `'a` and not be written meanwhile.
-    pub(super) unsafe fn from_raw(ptr: *const T, rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> Self {
+    pub(in crate::kernels) unsafe fn from_raw(
+        ptr: *const T,
+        rows: usize,
+        cols: usize,
+        row_stride: usize,
+        col_stride: usize,
+    ) -> Self {
         Self { ptr, rows, cols, row_stride, col_stride, data: PhantomData }
     }
 
@@ -122,7 +128,7 @@ impl<'a, T: Real> MatRef<'a, T> {
         self.col_stride
     }
     #[inline]
-    pub(super) fn ptr(&self) -> *const T {
+    pub(in crate::kernels) fn ptr(&self) -> *const T {
         self.ptr
     }
 }
@@ -162,7 +168,13 @@ impl<'a, T: Real> MatMut<'a, T> {
 
     /// # Safety
     /// The elements must be writable for `'a`, apart from each other, and touched through this view alone.
-    pub(super) unsafe fn from_raw(ptr: *mut T, rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> Self {
+    pub(in crate::kernels) unsafe fn from_raw(
+        ptr: *mut T,
+        rows: usize,
+        cols: usize,
+        row_stride: usize,
+        col_stride: usize,
+    ) -> Self {
         Self { ptr, rows, cols, row_stride, col_stride, data: PhantomData }
     }
 
@@ -223,7 +235,7 @@ impl<'a, T: Real> MatMut<'a, T> {
         self.col_stride
     }
     #[inline]
-    pub(super) fn ptr(&mut self) -> *mut T {
+    pub(in crate::kernels) fn ptr(&mut self) -> *mut T {
         self.ptr
     }
 }

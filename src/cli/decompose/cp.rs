@@ -38,8 +38,6 @@ the weights are in --json, --save and --run-dir. fit is 1 - |X - X^| / |X| over 
 /// Arguments of `shoal decompose-tensor cp`.
 #[derive(Debug, Args)]
 pub struct CpArgs {
-    #[command(flatten)]
-    tensor: TensorArgs,
     /// Components. bayes: components to start from [default there: the largest mode]
     #[arg(short, long, value_name = "R", value_parser = rank, conflicts_with = "rank_scan", required_unless_present_any = ["rank_scan", "method"])]
     rank: Option<usize>,
@@ -97,6 +95,8 @@ pub struct CpArgs {
     /// What --plot draws [default: factors]
     #[arg(long, value_enum, value_name = "PICTURE", conflicts_with = "rank_scan")]
     picture: Option<PictureArg>,
+    #[command(flatten)]
+    tensor: TensorArgs,
     #[command(flatten)]
     keep: KeepArgs,
     #[command(flatten)]

@@ -47,7 +47,7 @@ enum Verb {
     /// Cells of a saved model: those of a table, or all of them.
     #[command(after_help = reconstruct::EXAMPLES)]
     Reconstruct(Box<reconstruct::ReconstructArgs>),
-    /// Shape, density, norm and slices of a tensor, or what a saved model is.
+    /// Shape, density, norm and slices of a tensor.
     #[command(after_help = info::EXAMPLES)]
     Info(Box<info::InfoArgs>),
 }

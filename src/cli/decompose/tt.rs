@@ -30,8 +30,6 @@ The result has a row for each core: mode, size, rank_before, rank_after and numb
 /// Arguments of `shoal decompose-tensor tt`.
 #[derive(Debug, Args)]
 pub struct TtArgs {
-    #[command(flatten)]
-    tensor: TensorArgs,
     /// Ranks between neighbouring modes, one fewer than modes.
     #[arg(long, value_name = "RANKS", value_delimiter = ',', required_unless_present = "eps")]
     ranks: Option<Vec<usize>>,
@@ -44,6 +42,8 @@ pub struct TtArgs {
     /// Numbers that are held.
     #[arg(long, value_enum, default_value = "f64", value_name = "TYPE")]
     dtype: DtypeArg,
+    #[command(flatten)]
+    tensor: TensorArgs,
     #[command(flatten)]
     keep: KeepArgs,
     #[command(flatten)]

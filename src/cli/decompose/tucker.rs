@@ -35,8 +35,6 @@ The result has a row for each slice of each mode: mode, index, label, and a numb
 /// Arguments of `shoal decompose-tensor tucker`.
 #[derive(Debug, Args)]
 pub struct TuckerArgs {
-    #[command(flatten)]
-    tensor: TensorArgs,
     /// Columns of the factors, one number a mode.
     #[arg(long, value_name = "RANKS", value_delimiter = ',', required_unless_present = "eps")]
     ranks: Option<Vec<usize>>,
@@ -73,6 +71,8 @@ pub struct TuckerArgs {
     /// What --plot draws [default: factors]
     #[arg(long, value_enum, value_name = "PICTURE")]
     picture: Option<PictureArg>,
+    #[command(flatten)]
+    tensor: TensorArgs,
     #[command(flatten)]
     keep: KeepArgs,
     #[command(flatten)]

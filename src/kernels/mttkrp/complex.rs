@@ -19,8 +19,9 @@ const SMALL: usize = 1 << 16;
 /// `x`, each factor and `out` are [re, im]. The conjugate makes it the right-hand side of the normal equations of CP:
 /// `U_n · Gᵀ = out` with G the elementwise product of the [`gram_complex`] of the other factors.
 ///
-/// A real contraction of width 2·R for the real and for the imaginary part of X: 8·R·ΠI operations, X read once. Intermediates take at most
-/// an eighth of X, 2^16 numbers, or four times the result, whichever is largest. Panics when a slice has not the size that `shape` and `rank` ask for.
+/// A real contraction of width 2·R for the real and for the imaginary part of X: 8·R·ΠI operations, X read once. Intermediates take at
+/// most an eighth of X, 2^16 numbers, or four times the result, whichever is largest. Panics when a slice has not the size that `shape`
+/// and `rank` ask for.
 pub fn mttkrp_complex<T: Real>(
     x: [&[T]; 2],
     shape: &[usize],

@@ -5,11 +5,12 @@ use crate::kernels::pieces::{Plan, split};
 use crate::kernels::simd::Real;
 use crate::kernels::sums::mul;
 
-/// The map; A is (d_1, R), B (d_2, R) and C (d_3, R) in rows. With M̂[i, j, k] = Σ_r A[i, r] B[j, r] C[k, r] it is `z_k = Σ_ij M̂[i, j, k] x_i y_j`.
+/// The map; A is (d_1, R), B (d_2, R) and C (d_3, R) in rows. With M̂[i, j, k] = Σ_r A[i, r] B[j, r] C[k, r] it is `z_k = Σ_ij M̂[i, j,
+/// k] x_i y_j`.
 ///
-/// Forward 2·R·(d_1 + d_2 + d_3) operations a row, backward five halves of that without and three times with gradients of A, B and C: nothing is
-/// saved, Aᵀx and Bᵀy are computed again. Rows go through in tiles that stay in the caches; a row of x, y and z is read or written once.
-/// The cut is fixed by the sizes, and gradients of chunks are added in order: same bytes at any number of threads.
+/// Forward 2·R·(d_1 + d_2 + d_3) operations a row, backward five halves of that without and three times with gradients of A, B and C:
+/// nothing is saved, Aᵀx and Bᵀy are computed again. Rows go through in tiles that stay in the caches; a row of x, y and z is read or
+/// written once. The cut is fixed by the sizes, and gradients of chunks are added in order: same bytes at any number of threads.
 #[derive(Clone, Copy, Debug)]
 pub struct CpLayer<'a, T> {
     pub a: &'a [T],

@@ -10,8 +10,8 @@ use crate::kernels::transpose::transpose;
 
 /// MTTKRP: `out[i, r] = Σ x[…, i, …] · Π_{m≠mode} factors[m][i_m, r]`.
 ///
-/// That is X_(mode) · KR with the factors of the other modes in increasing order and C order. `x` is a tensor of `shape` in C order, `factors[m]` is
-/// (I_m, rank) in rows, `factors[mode]` is not read, `out` is (I_mode, rank).
+/// That is X_(mode) · KR with the factors of the other modes in increasing order and C order. `x` is a tensor of `shape` in C order,
+/// `factors[m]` is (I_m, rank) in rows, `factors[mode]` is not read, `out` is (I_mode, rank).
 ///
 /// # How
 /// X is seen as (I_L, I_n, I_T), the modes before and after `mode`. When I_L <= I_T, the trailing modes are contracted first,
@@ -19,8 +19,8 @@ use crate::kernels::transpose::transpose;
 /// Khatri-Rao products exist in blocks only, so the memory beside X does not grow with it.
 ///
 /// # Cost
-/// 2·R·ΠI operations, and 2·R·ΠI / max(I_L, I_T) for the second contraction. X is read once; blocks of about 1 MiB a thread. The cut of the work and the order of all sums depend on
-/// the shape and the rank alone: same bytes at any number of threads.
+/// 2·R·ΠI operations, and 2·R·ΠI / max(I_L, I_T) for the second contraction. X is read once; blocks of about 1 MiB a thread. The cut of
+/// the work and the order of all sums depend on the shape and the rank alone: same bytes at any number of threads.
 ///
 /// # Panics
 /// When a slice has not the size that `shape` and `rank` ask for.

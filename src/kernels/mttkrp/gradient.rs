@@ -6,9 +6,9 @@ use crate::kernels::simd::Real;
 
 /// Gradients of a loss whose derivative with respect to `W = mttkrp(x, shape, factors, rank, mode)` is `dw` (I_mode, rank).
 ///
-/// With `dw` in the place of factor `mode`: `dX = Σ_r dw[i_mode, r] Π_{m≠mode} U_m[i_m, r]`, the CP model, and for every m ≠ mode
-/// `dU_m = MTTKRP_m(X, …)`. `dx` and `dfactors[m]` are written where they are wanted; `dfactors[mode]` must be `None`, since W does not depend
-/// on that factor. Cost: 2·R·ΠI for dX, and one MTTKRP for each factor.
+/// With `dw` in the place of factor `mode`: `dX = Σ_r dw[i_mode, r] Π_{m≠mode} U_m[i_m, r]`, the CP model, and for every m ≠ mode `dU_m =
+/// MTTKRP_m(X, …)`. `dx` and `dfactors[m]` are written where they are wanted; `dfactors[mode]` must be `None`, since W does not depend on
+/// that factor. Cost: 2·R·ΠI for dX, and one MTTKRP for each factor.
 ///
 /// # Panics
 /// When a slice has not the size that `shape` and `rank` ask for.

@@ -23,7 +23,8 @@ pub(in crate::kernels) trait Rows<T>: Sync {
     fn fill_columns(&self, range: Range<usize>, out: &mut [T], lead: usize);
 }
 
-/// The Khatri-Rao product of some factors, first factor slowest: row (i, j, …) is `U[i, :] ∘ V[j, :] ∘ …`. Without factors: one row of ones.
+/// The Khatri-Rao product of some factors, first factor slowest: row (i, j, …) is `U[i, :] ∘ V[j, :] ∘ …`. Without factors: one row of
+/// ones.
 pub(in crate::kernels) struct KhatriRao<'a, T: Clone> {
     /// Factors of the slow indices, with their rows.
     head: Vec<(&'a [T], usize)>,

@@ -21,8 +21,8 @@ const LEAST: [usize; 2] = [64, 512];
 /// Without `right`: `out[r, (i, t)] = Σ_l left[l, r] · x[l, i, t]`, `out` (width, I·T).
 /// With it: `out[r, i] = Σ_t right[t, r] · Σ_l left[l, r] · x[l, i, t]`, `out` (width, I).
 ///
-/// x is (L, I, T) and read once. 2·width·L·I·T operations, width·(I·T + L) more for each task of the fixed cut. Each sum: a chain over l in order
-/// (cut into the parts of the cut), then t.
+/// x is (L, I, T) and read once. 2·width·L·I·T operations, width·(I·T + L) more for each task of the fixed cut. Each sum: a chain over l
+/// in order (cut into the parts of the cut), then t.
 pub(in crate::kernels) fn left<T: Real, K: Rows<T>>(
     x: &[T],
     [l, i, t]: [usize; 3],

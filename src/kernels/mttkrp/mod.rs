@@ -1,7 +1,7 @@
 //! Products of a tensor with the factors of a CP model, dense and sparse.
 //!
-//! MTTKRP of mode n is `W (I_n, R) = X_(n) · KR`: the unfolding of X times the Khatri-Rao product of all other factors,
-//! `W[i, r] = Σ over all entries x of slice i of x · Π_{m≠n} U_m[i_m, r]`. Modes count from 0, X lies in C order, factors are (I_m, R) in rows.
+//! MTTKRP of mode n is `W (I_n, R) = X_(n) · KR`: the unfolding of X times the Khatri-Rao product of all other factors, `W[i, r] = Σ over
+//! all entries x of slice i of x · Π_{m≠n} U_m[i_m, r]`. Modes count from 0, X lies in C order, factors are (I_m, R) in rows.
 //!
 //! | file | what |
 //! |---|---|
@@ -17,14 +17,14 @@
 //! | [`reference`] | the definitions, in f64 |
 //!
 //! # Memory
-//! No function here forms a Khatri-Rao product of a side that is longer than a block, or a permuted X. Beside X and the factors, dense functions take
-//! a few blocks per thread (about 1 MiB) and [`Sweep`] at most a quarter of X.
+//! No function here forms a Khatri-Rao product of a side that is longer than a block, or a permuted X. Beside X and the factors, dense
+//! functions take a few blocks per thread (about 1 MiB) and [`Sweep`] at most a quarter of X.
 //!
 //! # Source
-//! Phan, Tichavský, Cichocki, Fast alternating LS algorithms for high order CANDECOMP/PARAFAC, 2013 (order of the two contractions); Kaya and
-//! Uçar, Parallel CP decomposition using dimension trees and hybrid sparse formats, 2018 (the tree); Smith, Ravindran, Sidiropoulos, Karypis,
-//! SPLATT, 2015 (prefix trees of sparse tensors). Ours: blocks instead of a large intermediate, the fixed order of all sums, and the rule by
-//! which a tree is not used.
+//! Phan, Tichavský, Cichocki, Fast alternating LS algorithms for high order CANDECOMP/PARAFAC, 2013 (order of the two contractions); Kaya
+//! and Uçar, Parallel CP decomposition using dimension trees and hybrid sparse formats, 2018 (the tree); Smith, Ravindran, Sidiropoulos,
+//! Karypis, SPLATT, 2015 (prefix trees of sparse tensors). Ours: blocks instead of a large intermediate, the fixed order of all sums, and
+//! the rule by which a tree is not used.
 
 mod complex;
 mod cp_layer;

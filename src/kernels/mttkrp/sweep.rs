@@ -31,17 +31,18 @@ const SMALL: usize = 1 << 16;
 /// ```
 ///
 /// # How
-/// The modes are split into A = 0..s and B = s..N. `Y_A = X · KR_B` (ΠI_A × R) is made once and serves every mode of A; then
-/// `Y_B = Xᵀ · KR_A`, with the factors of A as they are by then, serves the modes of B. Each is split again in the same way. Modes are updated
-/// in the usual order with the usual factors, so that the result is that of standard ALS up to rounding.
+/// The modes are split into A = 0..s and B = s..N. `Y_A = X · KR_B` (ΠI_A × R) is made once and serves every mode of A; then `Y_B = Xᵀ ·
+/// KR_A`, with the factors of A as they are by then, serves the modes of B. Each is split again in the same way. Modes are updated in the
+/// usual order with the usual factors, so that the result is that of standard ALS up to rounding.
 ///
 /// # When no tree is used
-/// The intermediates of a side take R·ΠI_A numbers. A side where they (with those of its inner nodes) would take more than a quarter
-/// of X (or 2^16 numbers) is not used: its modes are computed one by one by [`mttkrp`], X read once for each. Among all s, the one with the least arithmetic is taken. This depends on shape
-/// and rank alone.
+/// The intermediates of a side take R·ΠI_A numbers. A side where they (with those of its inner nodes) would take more than a quarter of X
+/// (or 2^16 numbers) is not used: its modes are computed one by one by [`mttkrp`], X read once for each. Among all s, the one with the
+/// least arithmetic is taken. This depends on shape and rank alone.
 ///
 /// # Cost
-/// With both sides 4·R·ΠI operations a sweep (2·N·R·ΠI without), and 2·R·ΠI_A for each node below. X is read twice. Memory: [`Sweep::numbers`].
+/// With both sides 4·R·ΠI operations a sweep (2·N·R·ΠI without), and 2·R·ΠI_A for each node below. X is read twice. Memory:
+/// [`Sweep::numbers`].
 #[derive(Debug)]
 pub struct Sweep<T> {
     shape: Vec<usize>,
@@ -150,8 +151,8 @@ impl<T: Real> Sweep<T> {
         self.sides.iter().zip(sizes).map(|(side, modes)| if side.is_some() { 1 } else { modes }).sum()
     }
 
-    /// As [`mttkrp`], up to rounding. Ask for modes 0, 1, …, N − 1 in this order, with the same X, and change between the calls none but the
-    /// factor of the mode last asked for. A new sweep starts with mode 0, at any time.
+    /// As [`mttkrp`], up to rounding. Ask for modes 0, 1, …, N − 1 in this order, with the same X, and change between the calls none but
+    /// the factor of the mode last asked for. A new sweep starts with mode 0, at any time.
     ///
     /// # Panics
     /// When a slice has not the size that shape and rank ask for, and on another order.

@@ -57,8 +57,9 @@ pub(super) struct Cut {
 }
 
 impl Cut {
-    /// `outputs` things to compute, at least `least[0]` of them in a task, from `terms` terms each, at least `least[1]` in a task; `work` multiply-adds
-    /// in all. Parts of the sums, `result` numbers each, take together at most a sixteenth of the `input` numbers (or 2^15).
+    /// `outputs` things to compute, at least `least[0]` of them in a task, from `terms` terms each, at least `least[1]` in a task; `work`
+    /// multiply-adds in all. Parts of the sums, `result` numbers each, take together at most a sixteenth of the `input` numbers (or
+    /// 2^15).
     pub fn new(outputs: usize, terms: usize, least: [usize; 2], work: usize, result: usize, input: usize) -> Self {
         let tasks = (work / TASK).clamp(1, TASKS);
         let by_output = tasks.min((outputs / least[0]).max(1));
@@ -67,8 +68,8 @@ impl Cut {
         Self { outputs: by_output, terms: by_term }
     }
 
-    /// Gives `work` (output part, term part, its sums: all `out.len()` numbers, of which it writes its outputs' own) and adds the sums of the term
-    /// parts in order.
+    /// Gives `work` (output part, term part, its sums: all `out.len()` numbers, of which it writes its outputs' own) and adds the sums of
+    /// the term parts in order.
     pub fn run<T: Real>(&self, out: &mut [T], work: impl Fn(usize, usize, &Shared<T>) + Sync + Send) {
         let size = out.len();
         let rest = (self.terms - 1) * size;

@@ -4,9 +4,11 @@ use super::product::ttm;
 use crate::kernels::gemm::MatRef;
 use crate::kernels::simd::Real;
 
-/// X times `matrices[m]` along every mode m but `skip`: `Y = X ×_{m≠skip} M_m`, the tensor whose unfolding HOOI takes the singular vectors of.
+/// X times `matrices[m]` along every mode m but `skip`: `Y = X ×_{m≠skip} M_m`, the tensor whose unfolding HOOI takes the singular
+/// vectors of.
 ///
-/// `matrices[m]` is (J_m, I_m) with any strides; that of `skip` is not looked at. Gives Y in C order; its shape has J_m in the place of I_m.
+/// `matrices[m]` is (J_m, I_m) with any strides; that of `skip` is not looked at. Gives Y in C order; its shape has J_m in the place of
+/// I_m.
 ///
 /// The products are done in the order of least arithmetic: by falling 1/J_m − 1/I_m, so that no search is needed, and modes that grow
 /// (J > I) come last. Two intermediates are alive at a time.

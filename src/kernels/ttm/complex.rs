@@ -6,7 +6,8 @@ use super::product::ttm;
 use crate::kernels::gemm::{MatRef, with_scratch};
 use crate::kernels::simd::Real;
 
-/// As [`ttm`] with complex X and M = [re, im]; nothing is conjugated. Four real products: 8·J·ΠI operations, and an intermediate of the size of one part of the result.
+/// As [`ttm`] with complex X and M = [re, im]; nothing is conjugated. Four real products: 8·J·ΠI operations, and an intermediate of the
+/// size of one part of the result.
 pub fn ttm_complex<T: Real>(x: [&[T]; 2], shape: &[usize], m: [MatRef<'_, T>; 2], mode: usize, out: [&mut [T]; 2]) {
     let [re, im] = out;
     assert_eq!(re.len(), im.len(), "ttm: the parts of the result are of one size");
@@ -20,7 +21,8 @@ pub fn ttm_complex<T: Real>(x: [&[T]; 2], shape: &[usize], m: [MatRef<'_, T>; 2]
     });
 }
 
-/// `X_(mode) · X_(mode)ᴴ` as [re, im] of (I, I): re = A Aᵀ + B Bᵀ, im = B Aᵀ − A Bᵀ for X = A + iB. Hermitian to the bit. 4·I·ΠI operations.
+/// `X_(mode) · X_(mode)ᴴ` as [re, im] of (I, I): re = A Aᵀ + B Bᵀ, im = B Aᵀ − A Bᵀ for X = A + iB. Hermitian to the bit. 4·I·ΠI
+/// operations.
 pub fn mode_gram_complex<T: Real>(x: [&[T]; 2], shape: &[usize], mode: usize, out: [&mut [T]; 2]) {
     let [l, i, t] = around(shape, mode);
     let [re, im] = out;

@@ -15,18 +15,20 @@ use crate::kernels::transpose::transpose;
 const TASK: usize = 1 << 20;
 /// Tasks at most.
 const TASKS: usize = 256;
-/// Rows of M up to which X passes faster through the contractions of MTTKRP, which read it as it lies, than through a product that packs it.
+/// Rows of M up to which X passes faster through the contractions of MTTKRP, which read it as it lies, than through a product that packs
+/// it.
 const FEW: usize = 48;
 /// Rows of X of a task, where the last mode is multiplied.
 const ROWS: usize = 1024;
 
 /// `out = X ×_mode M`: `out[…, j, …] = Σ_i M[j, i] · x[…, i, …]`, the size of the mode going from I to J.
 ///
-/// `x` is a tensor of `shape` in C order, `m` is (J, I_mode) with any strides (`u.t()` for the projection by a factor `u`), `out` has J in the place of I_mode.
+/// `x` is a tensor of `shape` in C order, `m` is (J, I_mode) with any strides (`u.t()` for the projection by a factor `u`), `out` has J
+/// in the place of I_mode.
 ///
-/// X is seen as (I_L, I, I_T). Up to 48 rows of M the contractions of MTTKRP are used, which read X once and as it lies; above, one matrix product for
-/// the first and the last mode, and I_L products of (J × I)·(I × I_T) between. Where I_T is shorter than a vector, these are done with lanes
-/// along J. 2·J·ΠI operations; X is read and `out` written once. The same bytes at any number of threads.
+/// X is seen as (I_L, I, I_T). Up to 48 rows of M the contractions of MTTKRP are used, which read X once and as it lies; above, one
+/// matrix product for the first and the last mode, and I_L products of (J × I)·(I × I_T) between. Where I_T is shorter than a vector,
+/// these are done with lanes along J. 2·J·ΠI operations; X is read and `out` written once. The same bytes at any number of threads.
 ///
 /// # Panics
 /// When a slice or `m` has not the size that `shape` asks for.

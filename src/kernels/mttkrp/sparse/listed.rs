@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::super::tasks::Shared;
+use super::Factor;
 use super::walk::{ask, put, row};
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch, prefetch};
 
@@ -55,7 +56,7 @@ impl Listed {
         &self,
         records: &Records<T>,
         mode: usize,
-        factors: &[&[T]],
+        factors: &[Factor<'_, T>],
         rank: usize,
         own: Range<usize>,
         out: &Shared<T>,
@@ -79,7 +80,7 @@ struct Walk<'a, T> {
     places: &'a [u32],
     records: &'a Records<T>,
     mode: usize,
-    factors: &'a [&'a [T]],
+    factors: &'a [Factor<'a, T>],
     rank: usize,
     col: usize,
     cols: usize,
@@ -117,7 +118,7 @@ impl<T: Real> Walk<'_, T> {
             if k + ROWS_AHEAD < places.len() {
                 let next = record(k + ROWS_AHEAD);
                 for m in (0..order).filter(|&m| m != mode) {
-                    ask::<T, V, NV>(factors[m], next[m] as usize * rank + col, cols);
+                    ask::<T, V, NV>(factors[m], next[m], (col, cols));
                 }
             }
             let index = record(k);
@@ -125,7 +126,7 @@ impl<T: Real> Walk<'_, T> {
             for m in (0..order).filter(|&m| m != mode) {
                 // SAFETY: indices are below the sizes of the shape, as checked when the plan was made, and factors are as large, as checked
                 // on entry.
-                let by: [V; NV] = unsafe { row::<T, V, NV, WHOLE>(factors[m], index[m] as usize * rank + col, cols) };
+                let by: [V; NV] = unsafe { row::<T, V, NV, WHOLE>(factors[m], index[m], (col, cols)) };
                 for v in 0..NV {
                     product[v] = product[v].mul(by[v]);
                 }

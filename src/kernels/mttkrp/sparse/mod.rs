@@ -42,9 +42,10 @@ const SHARE: usize = 3;
 /// any number of threads.
 ///
 /// # Memory
-/// At most three times the coordinates (N indices of 4 bytes and a value for each nonzero), also while it is built: the first tree takes the
-/// coordinates over. Three modes fit with a tree for each (in f32 when there are six nonzeros to a row or more). Where a tree would not fit, as with many modes and few
-/// shared prefixes, the mode is served by a list of places into one copy of the coordinates, which is slower ([`SparsePlan::listed`]).
+/// At most three times the coordinates (N indices of 4 bytes and a value for each nonzero), also while it is built: the first tree takes
+/// the coordinates over. Three modes fit with a tree for each (in f32 when there are six nonzeros to a row or more). Where a tree would
+/// not fit, as with many modes and few shared prefixes, the mode is served by a list of places into one copy of the coordinates, which is
+/// slower ([`SparsePlan::listed`]).
 ///
 /// # Source
 /// The compressed sparse fibers of Smith and Karypis, Tensor-matrix products with a compressed sparse tensor, 2015, with every mode at the
@@ -58,6 +59,13 @@ pub struct SparsePlan<T> {
     records: Option<Records<T>>,
 }
 
+/// A factor, and the distance of its rows.
+#[derive(Clone, Copy)]
+struct Factor<'a, T> {
+    of: &'a [T],
+    step: usize,
+}
+
 #[derive(Debug)]
 enum Mode<T> {
     Tree(Tree<T>),
@@ -67,8 +75,8 @@ enum Mode<T> {
 impl<T: Real> SparsePlan<T> {
     /// Arranges nonzeros `values[k]` at `(indices[0][k], indices[1][k], …)`. Equal coordinates add up.
     ///
-    /// Cost: a radix sort by all modes, and one by its own index for each further mode. Panics when lengths disagree, an index is outside of the shape, or there are
-    /// 2^32 nonzeros or more.
+    /// Cost: a radix sort by all modes, and one by its own index for each further mode. Panics when lengths disagree, an index is outside
+    /// of the shape, or there are 2^32 nonzeros or more.
     pub fn new(shape: &[usize], indices: Vec<Vec<u32>>, values: Vec<T>) -> Self {
         let (order, nonzeros) = (shape.len(), values.len());
         assert!(order > 0 && indices.len() == order, "sparse: {} lists of indices for a shape {shape:?}", indices.len());
@@ -90,7 +98,8 @@ impl<T: Real> SparsePlan<T> {
         let mut indices = indices;
         let sorted = path_of_first.iter().map(|&m| tree::gather(&std::mem::take(&mut indices[m]), &places)).collect::<Vec<_>>();
         let nodes = tree::nodes(&sorted);
-        let (first, extra) = Tree::new(&path_of_first, sorted, &nodes, || tree::gather(&values, &places));
+        let (mut first, extra) = Tree::new(&path_of_first, sorted, &nodes);
+        first.values = tree::gather(&values, &places);
         drop((values, places));
         let mut coordinates: Vec<&[u32]> = vec![&[]; order];
         for (list, &mode) in extra.iter().chain(&first.leaf).zip(&path_of_first) {
@@ -111,7 +120,8 @@ impl<T: Real> SparsePlan<T> {
             let ahead = to_come.iter().map(|&m| flat(m)).sum::<usize>().min(listed);
             if held + bytes + ahead + list <= SHARE * own {
                 held += bytes;
-                let (tree, _) = Tree::new(&path, sorted, &nodes, || tree::gather(&first.values, &places));
+                let (mut tree, _) = Tree::new(&path, sorted, &nodes);
+                tree.values = tree::gather(&first.values, &places);
                 modes[mode] = Some(Mode::Tree(tree));
             } else {
                 held += list + if lists == 0 { own } else { 0 };
@@ -154,9 +164,9 @@ impl<T: Real> SparsePlan<T> {
     /// MTTKRP of a mode: `out[i, r] = Σ over nonzeros of slice i of value · Π_{m≠mode} factors[m][i_m, r]`, as
     /// [`mttkrp`](super::mttkrp) of the dense tensor. Rows of empty slices are 0.
     ///
-    /// Per nonzero one row of the leaf factor is read, and a row of each other factor per prefix. Factors whose rows fill cache lines but lie
-    /// across them are copied first, where there are four nonzeros to a row. Panics when a slice has not the size that the shape
-    /// and `rank` ask for.
+    /// Per nonzero one row of the leaf factor is read, and a row of each other factor per prefix. Factors whose rows lie across cache
+    /// lines are copied first, to rows that begin at one, where there are four nonzeros or more to a row. Panics when a slice has not the
+    /// size that the shape and `rank` ask for.
     pub fn mttkrp(&self, factors: &[&[T]], rank: usize, mode: usize, out: &mut [T]) {
         let order = self.shape.len();
         assert!(mode < order, "mttkrp: mode {mode} of a tensor of {order} modes");
@@ -173,28 +183,32 @@ impl<T: Real> SparsePlan<T> {
         if self.nonzeros == 0 || rank == 0 {
             return;
         }
-        // Rows that fill whole cache lines are read as such: where a factor lies across them, from a copy.
+        // Rows are read fastest from whole cache lines: where they lie across them, from a copy whose rows begin at lines.
         let line = 64 / size_of::<T>();
+        let step = rank.next_multiple_of(line);
         let askew = |m: usize| {
-            m != mode
-                && rank.is_multiple_of(line)
-                && !factors[m].as_ptr().addr().is_multiple_of(64)
-                && self.nonzeros >= COPIED * self.shape[m]
+            let lies_well = rank == step && factors[m].as_ptr().addr().is_multiple_of(64);
+            m != mode && rank > line / 2 && !lies_well && self.nonzeros >= COPIED * self.shape[m]
         };
-        let total = (0..order).filter(|&m| askew(m)).map(|m| factors[m].len()).sum();
+        let total = (0..order).filter(|&m| askew(m)).map(|m| self.shape[m] * step).sum();
         with_scratch(total, |space: &mut [T]| {
-            let (mut with, mut rest) = (factors.to_vec(), space);
+            let mut with: Vec<Factor<'_, T>> = factors.iter().map(|&of| Factor { of, step: rank }).collect();
+            let mut rest = space;
             for m in (0..order).filter(|&m| askew(m)) {
-                let (own, tail) = std::mem::take(&mut rest).split_at_mut(factors[m].len());
-                own.par_chunks_mut(1 << 16).zip(factors[m].par_chunks(1 << 16)).for_each(|(to, from)| to.copy_from_slice(from));
-                (with[m], rest) = (own, tail);
+                let (own, tail) = std::mem::take(&mut rest).split_at_mut(self.shape[m] * step);
+                own.par_chunks_mut(step << 10).zip(factors[m].par_chunks(rank << 10)).for_each(|(to, from)| {
+                    for (to, from) in to.chunks_exact_mut(step).zip(from.chunks_exact(rank)) {
+                        to[..rank].copy_from_slice(from);
+                    }
+                });
+                (with[m], rest) = (Factor { of: own, step }, tail);
             }
             self.stretches(&with, rank, mode, out);
         });
     }
 
     /// All stretches of a mode; `out` is zero.
-    fn stretches(&self, factors: &[&[T]], rank: usize, mode: usize, out: &mut [T]) {
+    fn stretches(&self, factors: &[Factor<'_, T>], rank: usize, mode: usize, out: &mut [T]) {
         let tasks = self.nonzeros.div_ceil(TASK).min(TASKS);
         with_scratch(tasks * rank, |heads: &mut [T]| {
             let (to, shared) = (Shared::new(out), Shared::new(heads));

@@ -53,16 +53,12 @@ pub(super) fn bytes<T>(nodes: &[usize], nonzeros: usize, order: usize) -> usize 
 }
 
 impl<T: Real> Tree<T> {
-    /// `sorted`: the indices along `path` in the order of the tree, of which the first `nodes.len()` become levels and are given back.
-    pub fn new(
-        path: &[usize],
-        mut sorted: Vec<Vec<u32>>,
-        nodes: &[usize],
-        values: impl FnOnce() -> Vec<T>,
-    ) -> (Self, Vec<Vec<u32>>) {
+    /// `sorted`: the indices along `path` in the order of the tree, of which the first `nodes.len()` become levels and are given back. The
+    /// values are the caller's to fill in, once it has freed what it can.
+    pub fn new(path: &[usize], mut sorted: Vec<Vec<u32>>, nodes: &[usize]) -> (Self, Vec<Vec<u32>>) {
         let leaf = sorted.split_off(nodes.len());
         let levels = levels(&sorted, nodes);
-        (Self { path: path.to_vec(), levels, leaf, values: values() }, sorted)
+        (Self { path: path.to_vec(), levels, leaf, values: Vec::new() }, sorted)
     }
 
     pub fn held(&self) -> usize {

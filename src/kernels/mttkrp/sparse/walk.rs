@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::super::tasks::Shared;
+use super::Factor;
 use super::tree::Tree;
 use crate::kernels::gemm::with_scratch;
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch, prefetch};
@@ -17,7 +18,7 @@ const VECTORS: usize = 4;
 /// is added to `head` (rank), and that row is returned.
 pub(super) fn walk<T: Real>(
     tree: &Tree<T>,
-    factors: &[&[T]],
+    factors: &[Factor<'_, T>],
     rank: usize,
     own: Range<usize>,
     out: &Shared<T>,
@@ -53,7 +54,7 @@ pub(super) fn walk<T: Real>(
 
 struct Walk<'a, T> {
     tree: &'a Tree<T>,
-    factors: &'a [&'a [T]],
+    factors: &'a [Factor<'a, T>],
     rank: usize,
     /// Columns of the rank.
     col: usize,
@@ -90,7 +91,12 @@ impl<T: Real> Kernel<T> for Walk<'_, T> {
 /// # Safety
 /// The row must lie inside.
 #[inline(always)]
-pub(super) unsafe fn row<T: Real, V: Lanes<T>, const NV: usize, const WHOLE: bool>(of: &[T], at: usize, cols: usize) -> [V; NV] {
+pub(super) unsafe fn row<T: Real, V: Lanes<T>, const NV: usize, const WHOLE: bool>(
+    factor: Factor<'_, T>,
+    row: u32,
+    (col, cols): (usize, usize),
+) -> [V; NV] {
+    let (of, at) = (factor.of, row as usize * factor.step + col);
     debug_assert!(at + cols <= of.len());
     // SAFETY: the caller's promise.
     std::array::from_fn(|v| unsafe {
@@ -101,7 +107,8 @@ pub(super) unsafe fn row<T: Real, V: Lanes<T>, const NV: usize, const WHOLE: boo
 
 /// Asks for a row.
 #[inline(always)]
-pub(super) fn ask<T: Real, V: Lanes<T>, const NV: usize>(of: &[T], at: usize, cols: usize) {
+pub(super) fn ask<T: Real, V: Lanes<T>, const NV: usize>(factor: Factor<'_, T>, row: u32, (col, cols): (usize, usize)) {
+    let (of, at) = (factor.of, row as usize * factor.step + col);
     for v in 0..NV {
         prefetch(of, at + v * V::N);
     }
@@ -125,7 +132,7 @@ impl<T: Real> Walk<'_, T> {
             if depth > 1
                 && let Some(&id) = last.ids.get(fiber + FIBERS_AHEAD)
             {
-                ask::<T, V, NV>(factors[tree.path[depth - 1]], id as usize * rank + col, cols);
+                ask::<T, V, NV>(factors[tree.path[depth - 1]], id, (col, cols));
             }
             // SAFETY: indices are below the sizes of the shape, as checked when the plan was made, and factors are as large, as checked on
             // entry.
@@ -135,12 +142,12 @@ impl<T: Real> Walk<'_, T> {
                         let total = tree.values[at..end].iter().fold(T::ZERO, |a, &b| a + b);
                         [V::splat(total); NV]
                     }
-                    [ids] => leaf::<T, V, NV, WHOLE>(ids, factors[tree.path[depth]], &tree.values, at..end, (rank, col, cols)),
+                    [ids] => leaf::<T, V, NV, WHOLE>(ids, factors[tree.path[depth]], &tree.values, at..end, (col, cols)),
                     [a, b] => {
                         let of = [factors[tree.path[depth]], factors[tree.path[depth + 1]]];
-                        pairs::<T, V, NV, WHOLE>([a, b], of, &tree.values, at..end, (rank, col, cols))
+                        pairs::<T, V, NV, WHOLE>([a, b], of, &tree.values, at..end, (col, cols))
                     }
-                    _ => listed::<T, V, NV, WHOLE>(tree, factors, at..end, (rank, col, cols)),
+                    _ => listed::<T, V, NV, WHOLE>(tree, factors, at..end, (col, cols)),
                 }
             };
             at = end;
@@ -170,9 +177,9 @@ impl<T: Real> Walk<'_, T> {
                         put::<T, V, NV, WHOLE>(sum, unsafe { out.part(start, cols) });
                     }
                 } else {
-                    let id = tree.levels[level].ids[node] as usize;
+                    let id = tree.levels[level].ids[node];
                     // SAFETY: as above.
-                    let by: [V; NV] = unsafe { row::<T, V, NV, WHOLE>(factors[tree.path[level]], id * rank + col, cols) };
+                    let by: [V; NV] = unsafe { row::<T, V, NV, WHOLE>(factors[tree.path[level]], id, (col, cols)) };
                     let place = &mut sums[(level - 1) * width..][..width];
                     for v in 0..NV {
                         by[v].fma(sum[v], V::load(&place[v * V::N..])).store(&mut place[v * V::N..]);
@@ -204,10 +211,10 @@ pub(super) fn put<T: Real, V: Lanes<T>, const NV: usize, const WHOLE: bool>(sum:
 #[inline(always)]
 unsafe fn leaf<T: Real, V: Lanes<T>, const NV: usize, const WHOLE: bool>(
     ids: &[u32],
-    factor: &[T],
+    factor: Factor<'_, T>,
     values: &[T],
     own: Range<usize>,
-    (rank, col, cols): (usize, usize, usize),
+    (col, cols): (usize, usize),
 ) -> [V; NV] {
     let mut sum = [V::splat(T::ZERO); NV];
     assert!(own.end <= ids.len() && own.end <= values.len());
@@ -216,9 +223,9 @@ unsafe fn leaf<T: Real, V: Lanes<T>, const NV: usize, const WHOLE: bool>(
         // SAFETY: k is below the length, as asserted; the index is the caller's promise.
         unsafe {
             let next = *ids.get_unchecked((k + AHEAD).min(most));
-            ask::<T, V, NV>(factor, next as usize * rank + col, cols);
+            ask::<T, V, NV>(factor, next, (col, cols));
             let x = V::splat(*values.get_unchecked(k));
-            let by: [V; NV] = row::<T, V, NV, WHOLE>(factor, *ids.get_unchecked(k) as usize * rank + col, cols);
+            let by: [V; NV] = row::<T, V, NV, WHOLE>(factor, *ids.get_unchecked(k), (col, cols));
             for v in 0..NV {
                 sum[v] = x.fma(by[v], sum[v]);
             }
@@ -234,10 +241,10 @@ unsafe fn leaf<T: Real, V: Lanes<T>, const NV: usize, const WHOLE: bool>(
 #[inline(always)]
 unsafe fn pairs<T: Real, V: Lanes<T>, const NV: usize, const WHOLE: bool>(
     [a, b]: [&[u32]; 2],
-    [of_a, of_b]: [&[T]; 2],
+    [of_a, of_b]: [Factor<'_, T>; 2],
     values: &[T],
     own: Range<usize>,
-    (rank, col, cols): (usize, usize, usize),
+    (col, cols): (usize, usize),
 ) -> [V; NV] {
     let mut sum = [V::splat(T::ZERO); NV];
     assert!(own.end <= a.len() && own.end <= b.len() && own.end <= values.len());
@@ -246,11 +253,11 @@ unsafe fn pairs<T: Real, V: Lanes<T>, const NV: usize, const WHOLE: bool>(
         let next = (k + AHEAD).min(most);
         // SAFETY: k is below the lengths, as asserted; the indices are the caller's promise.
         unsafe {
-            ask::<T, V, NV>(of_a, *a.get_unchecked(next) as usize * rank + col, cols);
-            ask::<T, V, NV>(of_b, *b.get_unchecked(next) as usize * rank + col, cols);
+            ask::<T, V, NV>(of_a, *a.get_unchecked(next), (col, cols));
+            ask::<T, V, NV>(of_b, *b.get_unchecked(next), (col, cols));
             let x = V::splat(*values.get_unchecked(k));
-            let u: [V; NV] = row::<T, V, NV, WHOLE>(of_a, *a.get_unchecked(k) as usize * rank + col, cols);
-            let v: [V; NV] = row::<T, V, NV, WHOLE>(of_b, *b.get_unchecked(k) as usize * rank + col, cols);
+            let u: [V; NV] = row::<T, V, NV, WHOLE>(of_a, *a.get_unchecked(k), (col, cols));
+            let v: [V; NV] = row::<T, V, NV, WHOLE>(of_b, *b.get_unchecked(k), (col, cols));
             for n in 0..NV {
                 sum[n] = x.mul(u[n]).fma(v[n], sum[n]);
             }
@@ -266,9 +273,9 @@ unsafe fn pairs<T: Real, V: Lanes<T>, const NV: usize, const WHOLE: bool>(
 #[inline(always)]
 unsafe fn listed<T: Real, V: Lanes<T>, const NV: usize, const WHOLE: bool>(
     tree: &Tree<T>,
-    factors: &[&[T]],
+    factors: &[Factor<'_, T>],
     own: Range<usize>,
-    (rank, col, cols): (usize, usize, usize),
+    (col, cols): (usize, usize),
 ) -> [V; NV] {
     let modes = &tree.path[tree.levels.len()..];
     let mut sum = [V::splat(T::ZERO); NV];
@@ -277,10 +284,10 @@ unsafe fn listed<T: Real, V: Lanes<T>, const NV: usize, const WHOLE: bool>(
         for (ids, &mode) in tree.leaf.iter().zip(modes) {
             let factor = factors[mode];
             if let Some(&next) = ids.get(k + AHEAD) {
-                ask::<T, V, NV>(factor, next as usize * rank + col, cols);
+                ask::<T, V, NV>(factor, next, (col, cols));
             }
             // SAFETY: the caller's promise.
-            let by: [V; NV] = unsafe { row::<T, V, NV, WHOLE>(factor, ids[k] as usize * rank + col, cols) };
+            let by: [V; NV] = unsafe { row::<T, V, NV, WHOLE>(factor, ids[k], (col, cols)) };
             for v in 0..NV {
                 product[v] = product[v].mul(by[v]);
             }

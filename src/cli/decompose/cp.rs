@@ -50,9 +50,9 @@ pub struct CpArgs {
     /// First factors: random, svd, or a model that was kept with --save.
     #[arg(long, value_name = "random|svd|FILE", default_value = "random")]
     init: String,
-    /// Starts; the best fit is kept and all are reported.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    restarts: u32,
+    /// Starts; the best is kept and all are reported [default: 1; bayes 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    restarts: Option<u32>,
     /// Converged when the fit changes by less [default: 1e-8; rand 1e-5, bayes 1e-6]
     #[arg(long, value_name = "X", value_parser = not_negative)]
     tol: Option<f64>,
@@ -195,7 +195,6 @@ impl CpArgs {
             (matches!(self.method, Method::Als | Method::Hals), self.method == Method::Rand, self.method == Method::Bayes);
         for (option, given, used) in [
             ("--init", self.init != "random", sweeps),
-            ("--restarts", self.restarts > 1, !bayes),
             ("--stop-window", self.stop_window > 1, sweeps),
             ("--line-search", self.line_search, sweeps),
             ("--nonneg", self.nonneg.is_some(), sweeps),
@@ -249,7 +248,7 @@ impl CpArgs {
         let plain = Options::new(rank);
         Options {
             init,
-            restarts: self.restarts as usize,
+            restarts: self.restarts.map_or(plain.restarts, |n| n as usize),
             tol: self.tol.unwrap_or(plain.tol),
             stop_window: self.stop_window as usize,
             max_iter: self.max_iter.map_or(plain.max_iter, |n| n as usize),
@@ -455,7 +454,7 @@ fn fit<T: Real>(args: &CpArgs, session: &Session, read: &TensorInput<T>, init: I
                 mix: args.mix,
                 tol: args.tol.unwrap_or(plain.tol),
                 max_epochs: args.max_iter.map_or(plain.max_epochs, |n| (n as usize).div_ceil(plain.epoch)),
-                restarts: args.restarts as usize,
+                restarts: args.restarts.map_or(plain.restarts, |n| n as usize),
                 seed: session.seed,
                 ..plain
             };
@@ -482,6 +481,7 @@ fn fit<T: Real>(args: &CpArgs, session: &Session, read: &TensorInput<T>, init: I
                 max_rank: args.rank,
                 tol: args.tol.unwrap_or(plain.tol),
                 max_iter: args.max_iter.map_or(plain.max_iter, |n| n as usize),
+                restarts: args.restarts.map_or(plain.restarts, |n| n as usize),
                 seed: session.seed,
                 ..plain
             };
@@ -495,11 +495,20 @@ fn fit<T: Real>(args: &CpArgs, session: &Session, read: &TensorInput<T>, init: I
                 stop: f.stop,
                 trace: f.trace,
                 restarts: Vec::new(),
-                best: 0,
+                best: f.best,
                 degeneracy: Degeneracy::of(&f.model, f.evaluation.norm),
                 warnings: f.warnings,
                 more: vec![
                     ("noise", json!(f.noise)),
+                    (
+                        "restarts",
+                        Value::from(
+                            f.restarts
+                                .iter()
+                                .map(|s| json!({ "seed": s.seed, "rank": s.rank, "fit": s.fit }))
+                                .collect::<Vec<_>>(),
+                        ),
+                    ),
                     ("start_rank", json!(f.start_rank)),
                     ("component_precision", json!(f.component_precision)),
                 ],

@@ -135,8 +135,8 @@ fn il2_fits_by_em_and_by_weights() {
         for input in [masked, Input::Known(&known)] {
             for missing in [Missing::Em, Missing::Weighted] {
                 // Some starts end in optima that are not the best.
-                let restarts = if rank < 3 { 4 } else { 1 };
-                let options = Options { missing, tol: 1e-12, max_iter: 3000, line_search: true, restarts, ..Options::new(rank) };
+                let restarts = if rank < 3 { 2 } else { 1 };
+                let options = Options { missing, tol: 1e-12, max_iter: 1200, line_search: true, restarts, ..Options::new(rank) };
                 let cp = als(input, &options, &Run::default()).unwrap();
                 close(cp.norm, 18.436781202632684, 1e-12, "norm");
                 if rank < 3 {
@@ -166,7 +166,7 @@ fn il2_non_negative_by_em_and_by_weights() {
     let mut fits = Vec::new();
     for missing in [Missing::Em, Missing::Weighted] {
         for solver in [NonnegSolver::Hals, NonnegSolver::ActiveSet] {
-            let options = Options { missing, tol: 1e-12, max_iter: 5000, restarts: 2, ..Options::new(2) };
+            let options = Options { missing, tol: 1e-11, max_iter: 800, line_search: true, restarts: 2, ..Options::new(2) };
             let cp = hals(masked, &options, &[true, true, false, true], solver, &Run::default()).unwrap();
             for m in [0, 1, 3] {
                 assert!(cp.model.factors[m].values.iter().all(|&v| v >= 0.0));

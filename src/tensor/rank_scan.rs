@@ -45,7 +45,7 @@ pub struct RankRow {
 
 /// Fits every rank of the range, with diagnostics.
 ///
-/// Errors: as [`als`] and [`hals`]; an empty range or one that starts at 0. Cost: that of all the fits, twice when halves are fitted. Memory: a
+/// Errors: as [`als`](fn@als) and [`hals`](fn@hals); an empty range or one that starts at 0. Cost: that of all the fits, twice when halves are fitted. Memory: a
 /// copy of one half at a time, when halves are fitted.
 ///
 /// Source: Bro & Kiers 2003 (core consistency); Harshman & De Sarbo 1984 (split halves).

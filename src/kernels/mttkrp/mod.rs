@@ -11,10 +11,10 @@
 //! | [`sparse`] | MTTKRP of coordinates, by prefix trees |
 //! | `reconstruct` | [`kruskal_to_dense`], and values at coordinates |
 //! | `gradient` | [`mttkrp_backward`] |
-//! | `cp_layer` | [`cp_layer`], a bilinear map in CP form, and its backward pass |
+//! | `cp_layer` | [`CpLayer`], a bilinear map in CP form, and its backward pass |
 //! | `complex` | [`mttkrp_complex`], planar |
 //! | `gram` | [`gram`], [`hadamard`] and their relatives, in f64 |
-//! | [`reference`] | the definitions, in f64 |
+//! | [`reference`](mod@reference) | the definitions, in f64 |
 //!
 //! # Memory
 //! No function here forms a Khatri-Rao product of a side that is longer than a block, or a permuted X. Beside X and the factors, dense

@@ -6,7 +6,7 @@
 //! | `chain` | [`ttmc`], products along all modes but one, and [`ttm_all`] |
 //! | `mode_gram` | [`mode_gram`], X_(n) X_(n)ᵀ |
 //! | `complex` | planar complex forms |
-//! | [`reference`] | the definitions, in f64 |
+//! | [`reference`](mod@reference) | the definitions, in f64 |
 
 mod chain;
 mod complex;

@@ -18,7 +18,7 @@ const TASKS: usize = 32;
 
 /// `out = X_(mode) · X_(mode)ᵀ`, (I, I), both triangles: `out[i, j] = Σ x[…, i, …] · x[…, j, …]`.
 ///
-/// X is seen as (I_L, I, I_T). Columns of the unfolding are gathered [`DEPTH`] at a time into rows of a block that stays in the caches (in
+/// X is seen as (I_L, I, I_T). Columns of the unfolding are gathered `DEPTH` at a time into rows of a block that stays in the caches (in
 /// place where I_T = 1), and the upper triangle is added up from the blocks: I·ΠI operations, X read once. The result is symmetric to the
 /// bit. Up to I = 128, parts of the columns are summed apart and added in order; their number depends on the shape alone.
 ///

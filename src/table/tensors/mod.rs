@@ -12,7 +12,7 @@
 //! | [`safetensors`] | one array of a safetensors file |
 //! | [`long_table`] | a row a cell: CSV, Parquet, JSON lines, with labels |
 //! | `dense` | what dense inputs share: missing values, Fortran order |
-//! | [`statistics`] | shape, norm, slices: what `info` says |
+//! | [`statistics`](mod@statistics) | shape, norm, slices: what `info` says |
 //! | [`model_file`] | a decomposition as one safetensors file, and back |
 //! | [`tables`] | factors, weights and traces as tables |
 

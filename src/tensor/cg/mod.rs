@@ -10,10 +10,10 @@
 //! | [`rotation`], [`harmonics`] | rotation matrices, Wigner D, spherical harmonics with gradients, any l |
 //! | [`schedule`] | how many terms at which L |
 //! | [`als`] | the CP form by proximal alternating least squares |
-//! | [`report`] | how far it is from M, how much of that breaks equivariance, and the bounds |
+//! | [`report`](mod@report) | how far it is from M, how much of that breaks equivariance, and the bounds |
 //! | [`product`] | products of features: exact, by factors, by a matrix per edge; five connection modes, gradients, operation counts |
 //! | [`irreps`] | e3nn's full tensor product of lists of irreps |
-//! | [`bench`] | the three products against each other |
+//! | [`bench`](mod@bench) | the three products against each other |
 //!
 //! # Source
 //! "TDN" = arXiv 2507.01131 (Tensor Decomposition Networks), sections 3 and 4. Changed: factors are fitted to M itself instead of to random

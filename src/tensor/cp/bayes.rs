@@ -51,7 +51,7 @@ pub struct BayesFit {
     pub deviations: Vec<Matrix>,
     /// E γ_r of the components, data at a root mean square of 1.
     pub component_precision: Vec<f64>,
-    /// Standard deviation of the noise, E[τ]^(-1/2), in the data's units.
+    /// Standard deviation of the noise, (E τ)^(-1/2), in the data's units.
     pub noise: f64,
     pub evaluation: Evaluation,
     pub start_rank: usize,
@@ -168,7 +168,7 @@ fn covariance(m: &[f64], tau: f64, gamma: &[f64]) -> Vec<f64> {
 ///
 /// Errors: [`CpError`].
 ///
-/// Cost of a sweep: as [`als`](super::als) with the current number of components when nothing is missing; else N² R² |Ω| + R³ ΣI operations, and
+/// Cost of a sweep: as [`als`](fn@super::als) with the current number of components when nothing is missing; else N² R² |Ω| + R³ ΣI operations, and
 /// R² ΣI numbers of memory for the covariances and as many for second moments.
 ///
 /// Source: Zhao, Zhang & Cichocki 2015 (FBCP), equations of the updates; the removal of components, the stop and the starts are ours: a

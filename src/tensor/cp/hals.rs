@@ -15,13 +15,13 @@ pub enum NonnegSolver {
     ActiveSet,
 }
 
-/// [`als`](super::als) with the modes of `nonneg` (one flag a mode) held non-negative; the others are solved without signs.
+/// [`als`](fn@super::als) with the modes of `nonneg` (one flag a mode) held non-negative; the others are solved without signs.
 ///
 /// A component r of such a mode becomes `max(0, u_r + (W_r − U G_r) / G_rr)`, all components in turn, until the inner sweeps change less than
 /// 1 % (squared) of what the first one did. Works for every [`Input`], missing cells included, and with line search (extrapolations are cut
 /// at zero), `l2` and `prox`. The last mode takes no signs from the others, as non-negative columns are never flipped.
 ///
-/// Errors: as [`als`](super::als), and [`CpError::Options`] when `nonneg` names no mode, or not every mode.
+/// Errors: as [`als`](fn@super::als), and [`CpError::Options`] when `nonneg` names no mode, or not every mode.
 ///
 /// Source: Cichocki & Phan 2009; Gillis & Glineur 2012 for the inner sweeps.
 pub fn hals<T: Real>(

@@ -2,13 +2,13 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`als`] | alternating least squares |
-//! | [`hals`] | the same with non-negative factors: hierarchical ALS, or an exact active set |
-//! | [`cprand`] | alternating least squares on sampled fibres (CPRAND), with mixing or leverage scores |
-//! | [`bayes`] | variational Bayes with automatic relevance determination: finds the rank |
+//! | [`als`](mod@als) | alternating least squares |
+//! | [`hals`](mod@hals) | the same with non-negative factors: hierarchical ALS, or an exact active set |
+//! | [`cprand`](mod@cprand) | alternating least squares on sampled fibres (CPRAND), with mixing or leverage scores |
+//! | [`bayes`](mod@bayes) | variational Bayes with automatic relevance determination: finds the rank |
 //! | [`options`] | what `als` and `hals` are told, and what they give |
 //! | [`input`] | the data: dense, dense with missing cells, sparse with absent = 0 or absent = missing |
-//! | [`evaluate`], [`reconstruct`] | the fit of a given model; its cells |
+//! | [`evaluate`](mod@evaluate), [`reconstruct`] | the fit of a given model; its cells |
 //! | [`diagnose`] | degeneracy, Kruskal's uniqueness condition |
 //!
 //! How `als` and `hals` are built: [`data`] has the traits that a sweep needs of its data; `dense`, `sparse`, `filled` (missing cells of a

@@ -69,7 +69,7 @@ const ROWS: usize = 64;
 
 /// X ≈ G ×_n U_n with G >= 0 and U_n >= 0, columns of norm 1 (or 0), ordered by the share of their slice of the core.
 ///
-/// * `x`: as [`hosvd`](super::hosvd::hosvd); negative numbers are allowed, and fitted as well as non-negative parts can.
+/// * `x`: as [`hosvd`]; negative numbers are allowed, and fitted as well as non-negative parts can.
 /// * A sweep updates every factor (column after column, each the exact least squares solution cut at 0, repeated while that pays) and
 ///   then the core. No step raises the error: a step of the core that would is repeated without momentum.
 /// * The error is from ‖X‖² − 2⟨X, X̂⟩ + ‖X̂‖², or cell by cell when that loses its digits. It depends on the start: use several runs.

@@ -31,7 +31,7 @@ def model_file(path, factors):
     """A CP model as shoal keeps it."""
     arrays = {"weights": np.ones(factors[0].shape[1]), **{f"factor_{n}": f for n, f in enumerate(factors)}}
     shape = [f.shape[0] for f in factors]
-    modes = [{"name": f"mode_{n}", "labels": None} for n in range(len(shape))]
+    modes = [{"name": f"mode_{n}"} for n in range(len(shape))]
     about = {"format": "shoal-decomposition-1", "kind": "cp", "shape": json.dumps(shape), "modes": json.dumps(modes)}
     header, at = {"__metadata__": about}, 0
     for name, a in arrays.items():

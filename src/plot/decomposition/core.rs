@@ -24,7 +24,7 @@ const MOST_PANELS: usize = 16;
 const MOST_CELLS: usize = 120;
 const VALUE_SIZE: f64 = 11.0;
 /// Pixels of the largest cell, and of a panel at most.
-const CELL: f64 = 46.0;
+const CELL: f64 = 58.0;
 const PANEL: f64 = 300.0;
 
 /// Draws a core of any order in C order: one scale for all panels, symmetric about zero, values written into cells that have room.

@@ -1,5 +1,6 @@
 //! Groups of options that mean the same in every verb.
 
+use super::failure::{Failure, Outcome};
 use crate::run::check::{Claim, Tolerance};
 use crate::table::series::{Impute, Layout};
 use crate::table::{Freq, Header, ReadOptions};
@@ -79,6 +80,16 @@ pub enum HeaderArg {
     No,
 }
 
+impl From<HeaderArg> for Header {
+    fn from(arg: HeaderArg) -> Self {
+        match arg {
+            HeaderArg::Auto => Self::Auto,
+            HeaderArg::Yes => Self::Yes,
+            HeaderArg::No => Self::No,
+        }
+    }
+}
+
 impl InputArgs {
     /// The checked form.
     pub fn read_options(&self) -> ReadOptions {
@@ -101,11 +112,7 @@ impl InputArgs {
             na: self.na.clone(),
             time_format: self.time_format.clone(),
             sort: self.sort,
-            header: match self.header {
-                HeaderArg::Auto => Header::Auto,
-                HeaderArg::Yes => Header::Yes,
-                HeaderArg::No => Header::No,
-            },
+            header: self.header.into(),
         }
     }
 }
@@ -210,5 +217,13 @@ pub fn share(s: &str) -> Result<f64, String> {
     match s.parse::<f64>() {
         Ok(v) if (0.0..1.0).contains(&v) => Ok(v),
         _ => Err("expected a share of at least 0 and below 1".into()),
+    }
+}
+
+/// Refuses options that were given and that `what` has no use for: (option, given, used).
+pub fn refuse_unused(what: &str, options: &[(&str, bool, bool)]) -> Outcome {
+    match options.iter().find(|(_, given, used)| *given && !used) {
+        Some((option, ..)) => Err(Failure::usage(format!("{option} means nothing for {what}: leave it out"))),
+        None => Ok(()),
     }
 }

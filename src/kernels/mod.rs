@@ -9,6 +9,7 @@
 
 pub mod attention;
 pub mod bf16;
+pub mod coupled;
 pub mod device;
 pub mod dropout;
 pub mod elementwise;
@@ -19,8 +20,8 @@ pub mod machine;
 pub mod mttkrp;
 pub mod norm;
 pub mod pdm;
-pub(crate) mod pieces;
-pub(crate) mod rows;
+mod pieces;
+mod rows;
 pub mod scan;
 pub mod simd;
 pub mod smooth;

@@ -25,26 +25,26 @@ struct Task<'a, T, const N: usize> {
 
 /// How rows are cut.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Plan {
+pub(super) struct Plan {
     rows: usize,
-    pub(crate) tile: usize,
+    pub(super) tile: usize,
     chunk: usize,
 }
 
 impl Plan {
     /// For rows that take `work` operations and touch `numbers` numbers each, and gradients of `partial` numbers.
-    pub(crate) fn new(rows: usize, work: usize, numbers: usize, partial: usize) -> Self {
+    pub(super) fn new(rows: usize, work: usize, numbers: usize, partial: usize) -> Self {
         let tile = (TILE / numbers.max(1)).clamp(*TILE_ROWS.start(), *TILE_ROWS.end()) / 12 * 12;
         Self::of_tiles(rows, tile, work, partial, CHUNKS)
     }
 
     /// Same, for rows that are matrices themselves: a tile is a row.
-    pub(crate) fn of_matrices(rows: usize, work: usize, partial: usize) -> Self {
+    pub(super) fn of_matrices(rows: usize, work: usize, partial: usize) -> Self {
         Self::of_tiles(rows, 1, work, partial, CHUNKS)
     }
 
     /// Tiles of a given height, in at most `chunks` chunks.
-    pub(crate) fn of_tiles(rows: usize, tile: usize, work: usize, partial: usize, chunks: usize) -> Self {
+    pub(super) fn of_tiles(rows: usize, tile: usize, work: usize, partial: usize, chunks: usize) -> Self {
         let most = (PARTIALS / partial.max(1)).clamp(1, chunks);
         let chunk = rows.div_ceil(most).max(CHUNK_WORK / work.max(1)).max(1);
         Self { rows, tile, chunk: chunk.div_ceil(tile) * tile }
@@ -55,13 +55,13 @@ impl Plan {
     }
 
     /// The tiles of chunk `i`, as rows counted from the start of the chunk.
-    pub(crate) fn tiles(&self, i: usize) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
+    pub(super) fn tiles(&self, i: usize) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
         let (rows, tile) = (self.rows_of(i).len(), self.tile);
         (0..rows.div_ceil(tile)).map(move |t| t * tile..rows.min((t + 1) * tile))
     }
 
     /// The rows of chunk `i`.
-    pub(crate) fn rows_of(&self, i: usize) -> std::ops::Range<usize> {
+    pub(super) fn rows_of(&self, i: usize) -> std::ops::Range<usize> {
         i * self.chunk..self.rows.min((i + 1) * self.chunk)
     }
 
@@ -72,7 +72,7 @@ impl Plan {
     }
 
     /// Gives `work` every chunk of `out`.
-    pub(crate) fn write<T: Send>(&self, out: &mut [T], width: usize, work: impl Fn(usize, &mut [T]) + Sync) {
+    pub(super) fn write<T: Send>(&self, out: &mut [T], width: usize, work: impl Fn(usize, &mut [T]) + Sync) {
         let mut pieces = self.cut(out, width);
         if pieces.len() == 1 {
             work(0, pieces[0]);
@@ -83,7 +83,7 @@ impl Plan {
 
     /// Gives `work` every chunk of the `outs` that there are (each with its numbers per row) and a buffer of zeros, and adds the
     /// buffers in the order of the chunks into `places`: consecutive parts of a buffer, where a missing place takes no part.
-    pub(crate) fn gather<const N: usize, T: Real>(
+    pub(super) fn gather<const N: usize, T: Real>(
         &self,
         outs: [Option<(&mut [T], usize)>; N],
         places: &mut [Option<&mut [T]>],
@@ -136,6 +136,6 @@ impl Plan {
 }
 
 /// Cuts a buffer into consecutive parts of the given sizes.
-pub(crate) fn split<const N: usize, T>(mut data: &mut [T], sizes: [usize; N]) -> [&mut [T]; N] {
+pub(super) fn split<const N: usize, T>(mut data: &mut [T], sizes: [usize; N]) -> [&mut [T]; N] {
     sizes.map(|n| data.split_off_mut(..n).expect("the buffer holds all parts"))
 }

@@ -44,7 +44,7 @@ fn curves(names: &[&str], horizon: u32) -> Vec<Curve> {
 }
 
 /// Pairs of labels that meet, and labels beyond the picture's edge.
-fn faults(picture: &Picture) -> Vec<String> {
+pub(super) fn faults(picture: &Picture) -> Vec<String> {
     let labels: Vec<&Label> = picture.labels().collect();
     let (w, h) = (f64::from(picture.width), f64::from(picture.height));
     let mut found = Vec::new();
@@ -65,7 +65,7 @@ fn faults(picture: &Picture) -> Vec<String> {
 }
 
 #[track_caller]
-fn assert_sound(picture: &Picture) {
+pub(super) fn assert_sound(picture: &Picture) {
     assert_eq!(faults(picture), Vec::<String>::new());
     let finite = |p: &(f64, f64)| p.0.is_finite() && p.1.is_finite();
     for mark in &picture.marks {

@@ -19,6 +19,7 @@ pub mod source;
 pub mod tensors;
 pub mod time;
 pub mod write;
+pub mod xyz;
 
 pub use error::BadInput;
 pub use frame::{Column, Data, Frame, Preview, Text, TimeColumn, Want};

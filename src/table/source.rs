@@ -3,7 +3,7 @@
 use super::error::BadInput;
 use super::records::{Dialect, SNIFF_BYTES, sniff_dialect};
 use sha2::{Digest, Sha256};
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::sync::OnceLock;
 
 /// What an input is.
@@ -22,7 +22,7 @@ pub enum Content {
 /// The first bytes of a Parquet file, which are also its last.
 const PARQUET_MAGIC: &[u8] = b"PAR1";
 /// UTF-8 byte order mark.
-const BOM: &[u8] = b"\xEF\xBB\xBF";
+pub(in crate::table) const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 /// One input, wholly in memory: tables are read in a single pass over these bytes, and standard input cannot be read twice.
 #[derive(Debug)]
@@ -95,7 +95,7 @@ impl Source {
 }
 
 /// An I/O error without the "(os error 2)" that says nothing to a reader.
-fn plain(e: &io::Error) -> String {
+pub(in crate::table) fn plain(e: &io::Error) -> String {
     let text = e.to_string();
     match text.find(" (os error") {
         Some(end) => text[..end].to_lowercase(),
@@ -103,16 +103,30 @@ fn plain(e: &io::Error) -> String {
     }
 }
 
+/// What `reader` unpacks to, if the bytes that it starts with are those of gzip or zstd.
+pub(in crate::table) fn unpacked<'a>(reader: Box<dyn BufRead + Send + 'a>, head: &[u8]) -> io::Result<Unpacked<'a>> {
+    Ok(if head.starts_with(&[0x1F, 0x8B]) {
+        Unpacked { kind: Some("gzip"), reader: Box::new(flate2::bufread::MultiGzDecoder::new(reader)) }
+    } else if head.starts_with(&[0x28, 0xB5, 0x2F, 0xFD]) {
+        Unpacked { kind: Some("zstd"), reader: Box::new(zstd::stream::read::Decoder::with_buffer(reader)?) }
+    } else {
+        Unpacked { kind: None, reader: Box::new(reader) }
+    })
+}
+
+/// A stream of unpacked bytes, and what they were packed with.
+pub(in crate::table) struct Unpacked<'a> {
+    pub kind: Option<&'static str>,
+    pub reader: Box<dyn Read + Send + 'a>,
+}
+
 /// The unpacked bytes if `raw` is gzip or zstd.
 fn unpack(name: &str, raw: &[u8]) -> Result<Option<Vec<u8>>, BadInput> {
     let mut out = Vec::new();
-    let (kind, result) = if raw.starts_with(&[0x1F, 0x8B]) {
-        ("gzip", flate2::read::MultiGzDecoder::new(raw).read_to_end(&mut out))
-    } else if raw.starts_with(&[0x28, 0xB5, 0x2F, 0xFD]) {
-        ("zstd", zstd::stream::read::Decoder::with_buffer(raw).and_then(|mut d| d.read_to_end(&mut out)))
-    } else {
-        return Ok(None);
-    };
+    let stream = unpacked(Box::new(raw), raw).map_err(|e| BadInput::new(name, format!("cannot read it: {}", plain(&e))))?;
+    let Some(kind) = stream.kind else { return Ok(None) };
+    let mut reader = stream.reader;
+    let result = reader.read_to_end(&mut out);
     result.map_err(|e| {
         let e = BadInput::new(
             name,

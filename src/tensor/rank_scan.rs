@@ -16,6 +16,8 @@ pub struct RankScan {
     pub options: Options,
     /// Non-negative modes, one flag a mode, or none at all.
     pub nonneg: Option<Vec<bool>>,
+    /// How non-negative modes are solved for.
+    pub solver: NonnegSolver,
     /// The mode that is cut in halves; `None`: the one with most places (the first of them).
     pub split_mode: Option<usize>,
     /// Whether halves are fitted too (twice the cost).
@@ -24,7 +26,7 @@ pub struct RankScan {
 
 impl RankScan {
     pub fn new(ranks: RangeInclusive<usize>) -> Self {
-        Self { ranks, options: Options::new(1), nonneg: None, split_mode: None, halves: true }
+        Self { ranks, options: Options::new(1), nonneg: None, solver: NonnegSolver::Hals, split_mode: None, halves: true }
     }
 }
 
@@ -70,7 +72,7 @@ pub fn rank_scan<T: Real>(input: Input<'_, T>, scan: &RankScan, run: &Run<'_>) -
     let fit = |input: Input<'_, T>, rank: usize| {
         let options = Options { rank, ..scan.options.clone() };
         match &scan.nonneg {
-            Some(modes) => hals(input, &options, modes, NonnegSolver::Hals, run),
+            Some(modes) => hals(input, &options, modes, scan.solver, run),
             None => als(input, &options, run),
         }
     };

@@ -3,6 +3,7 @@
 use super::cp::model_of;
 use crate::cli::args::{CheckArgs, OutputArgs};
 use crate::cli::failure::{Failure, Outcome, complete};
+use crate::cli::output::refuse_same_file;
 use crate::cli::report;
 use crate::cli::session::Session;
 use crate::run::check::MetricRow;
@@ -56,6 +57,7 @@ pub fn run(args: AlignArgs, mut session: Session) -> Outcome {
         return Err(Failure::usage("decompose-tensor align draws no picture: leave --plot out"));
     }
     report::validate_claims(&args.check, &["fms".to_string()], &[])?;
+    refuse_same_file(&[("-o", args.output.output.as_deref()), ("--save", args.save.as_deref())])?;
     let output = session.open_outputs(&args.output)?;
     let save = args.save.as_ref().map(AtomicFile::create).transpose()?;
     let (first, second) = (model_of(&mut session, &args.first)?, model_of(&mut session, &args.second)?);

@@ -8,12 +8,12 @@ use crate::cli::failure::{Failure, Outcome, complete};
 use crate::cli::output::{refuse_same_file, to_json};
 use crate::cli::report;
 use crate::cli::session::Session;
+use crate::kernels::coupled::{Channels, ChannelsError, Form, Mode};
 use crate::run::check::MetricRow;
 use crate::table::tensors::{Mode as TensorMode, Model, ModelFile, write_model};
 use crate::table::{AtomicFile, Table, Values};
 use crate::tensor::cg::als::decompose_cg;
 use crate::tensor::cg::bench::{BenchConfig, BenchReport, BenchRow, bench};
-use crate::tensor::cg::product::{Channels, Form, Mode};
 use crate::tensor::cg::{CgError, CgTensor, CpConfig, CpFit, RankSchedule, report as measure};
 use clap::{Args, Subcommand, ValueHint};
 use serde_json::json;
@@ -85,7 +85,7 @@ fn schedule(text: &str) -> Result<RankSchedule, String> {
 }
 
 fn mode(text: &str) -> Result<Mode, String> {
-    text.parse().map_err(|e: CgError| e.to_string())
+    text.parse().map_err(|e: ChannelsError| e.to_string())
 }
 
 fn failure(e: CgError) -> Failure {
@@ -197,7 +197,7 @@ fn timed(args: &CgArgs, m: &CgTensor, fit: &CpFit, session: &Session) -> Outcome
     let mode = args.mode.unwrap_or(Mode::Uvu);
     // One harmonic an edge where y may have channels of its own.
     let of_y = if matches!(mode, Mode::Uuu | Mode::Uuw) { channels } else { 1 };
-    let channels = Channels::new(mode, channels, of_y, channels).map_err(failure)?;
+    let channels = Channels::new(mode, channels, of_y, channels).map_err(|e| Failure::usage(e.to_string()))?;
     let config = BenchConfig { channels, edges: args.edges(), repeats: REPEATS, seed: session.seed };
     let started = Instant::now();
     bench(m, &fit.factors, &config, &|| started.elapsed().as_secs_f64(), session.observer()).map_err(failure)

@@ -4,8 +4,7 @@ use super::input::{DtypeArg, TensorArgs, cp_input};
 use super::keep::{Finished, KeepArgs, Opened, PictureArg, finish};
 use super::model::{Pictures, factors_table, panels, points, short};
 use super::rank_scan;
-use crate::cli::args::not_negative;
-use crate::cli::args::{CheckArgs, OutputArgs};
+use crate::cli::args::{CheckArgs, OutputArgs, not_negative, refuse_unused};
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::report;
 use crate::cli::session::Session;
@@ -16,8 +15,8 @@ use crate::table::tensors::input::Input as TensorFile;
 use crate::table::tensors::{Model, ModelFile, TensorInput, read_model, trace_table};
 use crate::tensor::cp::diagnose::Degeneracy;
 use crate::tensor::cp::{
-    Bayes, CpError, Init, Input, Missing, NonnegSolver, Options, Rand, Restart, Run, Sampling, StopReason, TraceRow, als, bayes,
-    cprand, hals,
+    Bayes, CpError, Evaluation, Init, Input, Missing, NonnegSolver, Options, Rand, Restart, Run, Sampling, StopReason, TraceRow,
+    als, bayes, cprand, hals,
 };
 use crate::tensor::model::Kruskal;
 use clap::{Args, ValueEnum};
@@ -41,13 +40,13 @@ pub struct CpArgs {
     /// Components. bayes: components to start from [default there: the largest mode]
     #[arg(short, long, value_name = "R", value_parser = rank, conflicts_with = "rank_scan", required_unless_present_any = ["rank_scan", "method"])]
     rank: Option<usize>,
-    /// Fit all ranks from A to B and compare them instead: fit, core consistency, BIC, split halves.
+    /// als, hals: fit all ranks from A to B and compare them instead: fit, core consistency, BIC, split halves.
     #[arg(long, value_name = "A..B", value_parser = range)]
     rank_scan: Option<RangeInclusive<usize>>,
     /// How it is fitted.
     #[arg(short, long, value_enum, default_value = "als", value_name = "METHOD")]
     method: Method,
-    /// First factors: random, svd, or a model that was kept with --save.
+    /// als, hals: first factors: random, svd, or a model that was kept with --save.
     #[arg(long, value_name = "random|svd|FILE", default_value = "random")]
     init: String,
     /// Starts; the best is kept and all are reported [default: 1; bayes 8]
@@ -56,7 +55,7 @@ pub struct CpArgs {
     /// Converged when the fit changes by less [default: 1e-8; rand 1e-5, bayes 1e-6]
     #[arg(long, value_name = "X", value_parser = not_negative)]
     tol: Option<f64>,
-    /// Sweeps in a row that must change less.
+    /// als, hals: sweeps in a row that must change less.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     stop_window: u32,
     /// Sweeps at most [default: 500; rand 1000]
@@ -65,11 +64,11 @@ pub struct CpArgs {
     /// als, hals: extrapolate every other sweep (Bro 1998).
     #[arg(long)]
     line_search: bool,
-    /// Modes whose factors must not be negative: all, or their numbers from 0, such as 0,2.
+    /// als, hals: modes whose factors must not be negative: all, or their numbers from 0, such as 0,2.
     #[arg(long, value_name = "all|MODES")]
     nonneg: Option<String>,
     /// How non-negative factors are solved for [default: hals]
-    #[arg(long, value_enum, value_name = "HOW", requires = "nonneg")]
+    #[arg(long, value_enum, value_name = "HOW")]
     nonneg_solver: Option<SolverArg>,
     /// als, hals: ridge on the factor that is solved for.
     #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = not_negative)]
@@ -93,7 +92,7 @@ pub struct CpArgs {
     #[arg(long, value_enum, default_value = "f64", value_name = "TYPE")]
     dtype: DtypeArg,
     /// What --plot draws [default: factors]
-    #[arg(long, value_enum, value_name = "PICTURE", conflicts_with = "rank_scan")]
+    #[arg(long, value_enum, value_name = "PICTURE", conflicts_with = "rank_scan", requires = "plot")]
     picture: Option<PictureArg>,
     #[command(flatten)]
     tensor: TensorArgs,
@@ -179,6 +178,17 @@ struct Fitted {
     more: Vec<(&'static str, Value)>,
 }
 
+impl Fitted {
+    /// One start, without warnings.
+    fn new(model: Kruskal, e: &Evaluation, trace: Vec<TraceRow>, stop: StopReason) -> Self {
+        let degeneracy = Degeneracy::of(&model, e.norm);
+        let Evaluation { fit, rel_error, norm, observed, .. } = *e;
+        let iterations = trace.last().map_or(0, |t| t.iter);
+        let (restarts, warnings, more) = Default::default();
+        Self { model, fit, rel_error, norm, observed, iterations, stop, trace, restarts, best: 0, degeneracy, warnings, more }
+    }
+}
+
 impl CpArgs {
     fn name(&self) -> &'static str {
         match self.method {
@@ -193,11 +203,13 @@ impl CpArgs {
     fn check_options(&self) -> Outcome {
         let (sweeps, sampled, bayes) =
             (matches!(self.method, Method::Als | Method::Hals), self.method == Method::Rand, self.method == Method::Bayes);
-        for (option, given, used) in [
+        let options = [
             ("--init", self.init != "random", sweeps),
             ("--stop-window", self.stop_window > 1, sweeps),
             ("--line-search", self.line_search, sweeps),
             ("--nonneg", self.nonneg.is_some(), sweeps),
+            ("--nonneg-solver", self.nonneg_solver.is_some(), self.nonneg.is_some() || self.method == Method::Hals),
+            ("--picture core", self.picture == Some(PictureArg::Core), false),
             ("--l2", self.l2 > 0.0, sweeps),
             ("--prox", self.prox > 0.0, sweeps),
             ("--fill", self.fill != FillArg::Auto, sweeps),
@@ -205,11 +217,8 @@ impl CpArgs {
             ("--sampling", self.sampling.is_some(), sampled),
             ("--mix", self.mix, sampled),
             ("--rank-scan", self.rank_scan.is_some(), sweeps),
-        ] {
-            if given && !used {
-                return Err(Failure::usage(format!("{option} means nothing for {}: leave it out", self.name())));
-            }
-        }
+        ];
+        refuse_unused(self.name(), &options)?;
         if self.rank.is_none() && self.rank_scan.is_none() && !bayes {
             return Err(Failure::usage(format!("{} needs --rank R (or --rank-scan A..B to choose one)", self.name())));
         }
@@ -292,6 +301,11 @@ pub fn model_of(session: &mut Session, path: &str) -> Outcome<ModelFile> {
     Ok(read_model(TensorFile::from_bytes(path, bytes)?)?)
 }
 
+/// A choice as it was typed.
+pub fn named<V: ValueEnum>(choice: Option<V>) -> Option<String> {
+    choice.and_then(|c| c.to_possible_value()).map(|v| v.get_name().to_string())
+}
+
 /// Reads, fits, writes.
 pub fn run(args: CpArgs, mut session: Session) -> Outcome {
     args.check_options()?;
@@ -311,6 +325,7 @@ fn run_as<T: Real>(args: &CpArgs, mut session: Session) -> Outcome {
             ranks: ranks.clone(),
             options: args.options(1, session.seed, init),
             nonneg: args.nonneg.is_some() || args.method == Method::Hals,
+            solver: args.solver(),
         };
         return rank_scan::run::<T>(&args.tensor, &args.output, &args.check, plan, |order| args.nonneg_modes(order), session);
     }
@@ -326,7 +341,9 @@ fn run_as<T: Real>(args: &CpArgs, mut session: Session) -> Outcome {
     }
     let configuration = json!({
         "method": args.name(), "rank": args.rank, "init": args.init, "restarts": args.restarts, "tol": args.tol, "max_iter": args.max_iter,
-        "line_search": args.line_search, "nonneg": args.nonneg, "l2": args.l2, "prox": args.prox, "seed": session.seed,
+        "stop_window": args.stop_window, "line_search": args.line_search, "nonneg": args.nonneg, "l2": args.l2, "prox": args.prox,
+        "nonneg_solver": named(args.nonneg_solver), "fill": named(Some(args.fill)), "samples": args.samples,
+        "sampling": named(args.sampling), "mix": args.mix, "dtype": session.dtype, "seed": session.seed,
     });
     finish(&session, opened, &args.check, finished(args, &session, &read, fitted, seconds, configuration))
 }
@@ -460,19 +477,11 @@ fn fit<T: Real>(args: &CpArgs, session: &Session, read: &TensorInput<T>, init: I
             };
             let f = cprand(input, &told, &run).map_err(failure)?;
             Fitted {
-                fit: f.evaluation.fit,
-                rel_error: f.evaluation.rel_error,
-                norm: f.evaluation.norm,
-                observed: f.evaluation.observed,
-                iterations: f.trace.last().map_or(0, |t| t.iter),
-                stop: f.stop,
-                trace: f.trace,
                 restarts: f.restarts,
                 best: f.best,
-                degeneracy: f.degeneracy,
                 warnings: f.warnings,
                 more: vec![("samples", json!(f.samples))],
-                model: f.model,
+                ..Fitted::new(f.model, &f.evaluation, f.trace, f.stop)
             }
         }
         Method::Bayes => {
@@ -486,33 +495,18 @@ fn fit<T: Real>(args: &CpArgs, session: &Session, read: &TensorInput<T>, init: I
                 ..plain
             };
             let f = bayes(input, &told, &run).map_err(failure)?;
+            let starts: Vec<Value> =
+                f.restarts.iter().map(|s| json!({ "seed": s.seed, "rank": s.rank, "fit": s.fit, "bic": s.bic })).collect();
             Fitted {
-                fit: f.evaluation.fit,
-                rel_error: f.evaluation.rel_error,
-                norm: f.evaluation.norm,
-                observed: f.evaluation.observed,
-                iterations: f.trace.last().map_or(0, |t| t.iter),
-                stop: f.stop,
-                trace: f.trace,
-                restarts: Vec::new(),
                 best: f.best,
-                degeneracy: Degeneracy::of(&f.model, f.evaluation.norm),
                 warnings: f.warnings,
                 more: vec![
                     ("noise", json!(f.noise)),
-                    (
-                        "restarts",
-                        Value::from(
-                            f.restarts
-                                .iter()
-                                .map(|s| json!({ "seed": s.seed, "rank": s.rank, "fit": s.fit }))
-                                .collect::<Vec<_>>(),
-                        ),
-                    ),
+                    ("restarts", Value::from(starts)),
                     ("start_rank", json!(f.start_rank)),
                     ("component_precision", json!(f.component_precision)),
                 ],
-                model: f.model,
+                ..Fitted::new(f.model, &f.evaluation, f.trace, f.stop)
             }
         }
     };

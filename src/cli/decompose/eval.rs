@@ -100,7 +100,12 @@ impl Sums {
     }
 
     fn metrics(&self) -> [Option<f64>; 6] {
-        let error = if self.whole > 0.0 { (self.left / self.whole).sqrt() } else { 0.0 };
+        // Of a tensor of zeros: 0 for zeros, else all of it.
+        let error = match (self.whole > 0.0, self.left > 0.0) {
+            (true, _) => (self.left / self.whole).sqrt(),
+            (false, true) => 1.0,
+            (false, false) => 0.0,
+        };
         let rmse = if self.cells > 0.0 { (self.left / self.cells).sqrt() } else { 0.0 };
         [Some(1.0 - error), Some(error), Some(rmse), Some(self.whole.sqrt()), Some(self.cells), None]
     }

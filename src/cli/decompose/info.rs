@@ -2,7 +2,7 @@
 
 use super::input::TensorArgs;
 use crate::cli::args::{CheckArgs, OutputArgs};
-use crate::cli::failure::{Failure, Outcome};
+use crate::cli::failure::{Failure, Outcome, complete};
 use crate::cli::report;
 use crate::cli::session::Session;
 use crate::run::check::MetricRow;
@@ -51,19 +51,21 @@ pub fn run(args: InfoArgs, mut session: Session) -> Outcome {
             "largest": m.largest, "largest_norm": m.largest_norm, "smallest_norm": m.smallest_norm,
         })
     };
-    output.result(&found.modes_table(), || {
+    let written = output.result(&found.modes_table(), || {
         Ok(json!({
             "shape": found.shape, "cells": found.cells, "held": found.held, "nnz": found.nnz, "unobserved": found.unobserved,
             "density": found.density, "norm": found.norm, "sum": found.sum, "min": found.min, "max": found.max,
             "merged": found.merged, "nan": found.nan, "modes": found.modes.iter().map(modes).collect::<Vec<_>>(),
         }))
-    })?;
+    });
     session.say(format!(
         "{} nonzeros (density {:.3e}), norm {}, sum {}, from {} to {}",
         found.nnz, found.density, found.norm, found.sum, found.min, found.max
     ));
-    let rows = [row];
-    report::keep(&session, &rows)?;
-    session.finish(&json!({}))?;
-    report::check(&session, &args.check, &rows)
+    complete(written, || {
+        let rows = [row];
+        report::keep(&session, &rows)?;
+        session.finish(&json!({}))?;
+        report::check(&session, &args.check, &rows)
+    })
 }

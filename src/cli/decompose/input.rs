@@ -4,7 +4,6 @@ use crate::cli::args::HeaderArg;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::session::Session;
 use crate::kernels::simd::Real;
-use crate::table::Header;
 use crate::table::tensors::{
     Absent, Duplicates, IndexBase, Missing, ReadOptions, Storage, TensorData, TensorFormat, TensorInput, read_tensor,
 };
@@ -165,11 +164,7 @@ impl TensorArgs {
             value: self.value.clone(),
             sorted: self.sorted,
             na: self.na.clone(),
-            header: match self.header {
-                HeaderArg::Auto => Header::Auto,
-                HeaderArg::Yes => Header::Yes,
-                HeaderArg::No => Header::No,
-            },
+            header: self.header.into(),
             hash,
         }
     }

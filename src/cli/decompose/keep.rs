@@ -145,12 +145,12 @@ fn keep_run(session: &Session, done: &Finished) -> Outcome {
             k.factors.as_slice()
         }
         Model::Tucker(t) => {
-            bytes_file(session, "core.npy", &write_npy(t.core.shape(), t.core.values())?)?;
+            bytes_file(session, "core.npy", &write_npy(t.core.shape(), t.core.values()))?;
             t.factors.as_slice()
         }
         Model::Train(t) => {
             for (n, core) in t.cores.iter().enumerate() {
-                bytes_file(session, &format!("core_{n}.npy"), &write_npy(core.shape(), core.values())?)?;
+                bytes_file(session, &format!("core_{n}.npy"), &write_npy(core.shape(), core.values()))?;
             }
             &[]
         }

@@ -9,7 +9,7 @@ use crate::cli::session::Session;
 use crate::kernels::simd::Real;
 use crate::plot::decomposition::{RankPoint, rank_scan_chart};
 use crate::run::check::MetricRow;
-use crate::tensor::cp::{Options, Run, StopReason};
+use crate::tensor::cp::{NonnegSolver, Options, Run, StopReason};
 use crate::tensor::rank_scan::{RankRow, RankScan, rank_scan};
 use serde_json::{Value, json};
 use std::ops::RangeInclusive;
@@ -21,6 +21,7 @@ pub struct Plan {
     pub options: Options,
     /// Whether some factors must not be negative.
     pub nonneg: bool,
+    pub solver: NonnegSolver,
 }
 
 const METRICS: [&str; 8] = ["fit", "rel_error", "corcondia", "bic", "split_half", "iterations", "converged", "lowest_cosine"];
@@ -38,7 +39,7 @@ pub fn run<T: Real>(
     let mut opened = session.open_outputs(output)?;
     let read = tensor.read::<T>(&mut session)?;
     let nonneg = if plan.nonneg { modes(read.data.shape().len())? } else { None };
-    let scan = RankScan { options: plan.options, nonneg, ..RankScan::new(plan.ranks) };
+    let scan = RankScan { options: plan.options, nonneg, solver: plan.solver, ..RankScan::new(plan.ranks) };
     let started = Instant::now();
     let clock = || started.elapsed().as_secs_f64();
     let run = Run { observer: session.observer(), clock: Some(&clock) };
@@ -64,7 +65,8 @@ pub fn run<T: Real>(
     }
     let configuration = json!({
         "ranks": [scan.ranks.start(), scan.ranks.end()], "restarts": scan.options.restarts, "tol": scan.options.tol,
-        "max_iter": scan.options.max_iter, "nonneg": scan.nonneg, "seed": session.seed,
+        "max_iter": scan.options.max_iter, "stop_window": scan.options.stop_window, "line_search": scan.options.line_search,
+        "l2": scan.options.l2, "prox": scan.options.prox, "nonneg": scan.nonneg, "dtype": session.dtype, "seed": session.seed,
     });
     let details = |r: &RankRow| json!({ "rank": r.rank, "weights": r.cp.model.weights, "stop_reason": stop_name(r.cp.stop), "largest_cosine": r.cp.degeneracy.largest_cosine });
     let written = opened.result(&report::table(&rows), || {

@@ -5,9 +5,7 @@ use crate::cli::args::HeaderArg;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::session::Session;
 use crate::table::tensors::{Model, ModelFile, npy_header};
-use crate::table::{
-    AtomicFile, BadInput, Data, Format, FrameOptions, Header, Preview, Table, Values, Want, read_frame, write_table,
-};
+use crate::table::{AtomicFile, BadInput, Data, Format, FrameOptions, Preview, Table, Values, Want, read_frame, write_table};
 use crate::tensor::cp::reconstruct::{at, each_run};
 use crate::tensor::{train, tucker};
 use clap::{Args, ValueHint};
@@ -36,9 +34,9 @@ pub struct ReconstructArgs {
     /// --at: its columns, one a mode [default: the names of the modes]
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',', requires = "at")]
     coords: Vec<String>,
-    /// --at: whether delimited text starts with a row of names.
-    #[arg(long, value_enum, default_value_t, value_name = "WHETHER")]
-    header: HeaderArg,
+    /// --at: whether delimited text starts with a row of names [default: auto]
+    #[arg(long, value_enum, value_name = "WHETHER", requires = "at")]
+    header: Option<HeaderArg>,
     /// Write here instead of stdout: .csv, .tsv, .parquet, .json or .jsonl with --at, else .npy; complete or not at all.
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     output: Option<PathBuf>,
@@ -118,11 +116,10 @@ fn cells(args: &ReconstructArgs, file: &ModelFile, path: &str, session: &mut Ses
             file.modes.len()
         )));
     }
-    let header = match args.header {
-        HeaderArg::Auto => Header::Auto,
-        HeaderArg::Yes => Header::Yes,
-        HeaderArg::No => Header::No,
-    };
+    let header = args.header.unwrap_or_default().into();
+    if columns.iter().any(|c| c == "value") {
+        return Err(Failure::usage("a coordinate is called value, as the column of the result: rename it"));
+    }
     let wanted = |previews: &[Preview]| -> Result<Vec<Want>, BadInput> {
         Ok(previews.iter().map(|p| if columns.contains(&p.name) { Want::Text } else { Want::Skip }).collect())
     };

@@ -1,11 +1,11 @@
 //! `shoal decompose-tensor tt`.
 
+use super::cp::named;
 use super::input::{DtypeArg, TensorArgs};
 use super::keep::{Finished, KeepArgs, Opened, PictureArg, finish};
 use super::model::{Pictures, by_commas};
 use super::tucker::{PrecisionArg, whole};
-use crate::cli::args::not_negative;
-use crate::cli::args::{CheckArgs, OutputArgs};
+use crate::cli::args::{CheckArgs, OutputArgs, not_negative};
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::report;
 use crate::cli::session::Session;
@@ -101,7 +101,8 @@ fn run_as<T: Widen>(args: &TtArgs, mut session: Session) -> Outcome {
         "shape": read.data.shape(), "order": read.data.shape().len(), "seconds": seconds, "singular_values": fitted.singular_values,
         "error_from": match fitted.error_from { ErrorFrom::Norms => "norms", ErrorFrom::Cells => "cells" },
     });
-    let configuration = json!({ "ranks": args.ranks, "eps": args.eps });
+    let configuration =
+        json!({ "ranks": args.ranks, "eps": args.eps, "precision": named(Some(args.precision)), "dtype": session.dtype });
     let sizes = |axis: usize| fitted.model.cores.iter().map(move |c| c.shape()[axis] as i64).collect::<Vec<_>>();
     let table = Table::new()
         .with("mode", Values::Text(read.modes.iter().map(|m| Arc::from(m.name.as_str())).collect()))

@@ -1,10 +1,10 @@
 //! `shoal decompose-tensor tucker`.
 
+use super::cp::named;
 use super::input::{DtypeArg, TensorArgs};
 use super::keep::{Finished, KeepArgs, Opened, PictureArg, finish};
 use super::model::{Pictures, by_commas, factors_table, panels, short};
-use crate::cli::args::not_negative;
-use crate::cli::args::{CheckArgs, OutputArgs};
+use crate::cli::args::{CheckArgs, OutputArgs, not_negative, refuse_unused};
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::report;
 use crate::cli::session::Session;
@@ -50,15 +50,15 @@ pub struct TuckerArgs {
     /// hosvd, sthosvd, hooi: how singular vectors are found. auto: gram, unless --eps asks for more than it can tell apart.
     #[arg(long, value_enum, default_value = "auto", value_name = "HOW")]
     precision: PrecisionArg,
-    /// hooi, nonnegative: converged when the relative error changes by less.
-    #[arg(long, value_name = "X", default_value_t = 1e-8, value_parser = not_negative)]
-    tol: f64,
+    /// hooi, nonnegative: converged when the relative error changes by less [default: 1e-8]
+    #[arg(long, value_name = "X", value_parser = not_negative)]
+    tol: Option<f64>,
     /// hooi, nonnegative: sweeps at most [default: 100; nonnegative 500]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     max_iter: Option<u32>,
-    /// nonnegative: starts, the first from singular vectors, others random; the best is kept.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    restarts: u32,
+    /// nonnegative: starts, the first from singular vectors, others random; the best is kept [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    restarts: Option<u32>,
     /// rand: random vectors beyond the rank [default: 10]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100_000))]
     oversample: Option<u32>,
@@ -69,7 +69,7 @@ pub struct TuckerArgs {
     #[arg(long, value_enum, default_value = "f64", value_name = "TYPE")]
     dtype: DtypeArg,
     /// What --plot draws [default: factors]
-    #[arg(long, value_enum, value_name = "PICTURE")]
+    #[arg(long, value_enum, value_name = "PICTURE", requires = "plot")]
     picture: Option<PictureArg>,
     #[command(flatten)]
     tensor: TensorArgs,
@@ -131,25 +131,24 @@ impl TuckerArgs {
         let method = self.method;
         let (iterates, nonneg, random) =
             (matches!(method, Method::Hooi | Method::Nonnegative), method == Method::Nonnegative, method == Method::Rand);
-        for (option, given, used) in [
+        let options = [
             ("--mode-order", self.mode_order != "auto", matches!(method, Method::Sthosvd | Method::Hooi | Method::Rand)),
             (
                 "--precision",
                 self.precision != PrecisionArg::Auto,
                 matches!(method, Method::Hosvd | Method::Sthosvd | Method::Hooi),
             ),
-            ("--tol", self.tol != 1e-8, iterates),
+            ("--tol", self.tol.is_some(), iterates),
             ("--max-iter", self.max_iter.is_some(), iterates),
-            ("--restarts", self.restarts > 1, nonneg),
+            ("--restarts", self.restarts.is_some(), nonneg),
             ("--oversample", self.oversample.is_some(), random),
             ("--power", self.power.is_some(), random),
+            ("--picture explained", self.picture == Some(PictureArg::Explained), false),
+            ("--picture fit", self.picture == Some(PictureArg::Fit), iterates),
             ("--eps", self.eps.is_some(), !nonneg),
             ("--strict", self.keep.strict, iterates),
-        ] {
-            if given && !used {
-                return Err(Failure::usage(format!("{option} means nothing for {}: leave it out", self.name())));
-            }
-        }
+        ];
+        refuse_unused(self.name(), &options)?;
         Ok(())
     }
 
@@ -214,7 +213,8 @@ fn run_as<T: Widen>(args: &TuckerArgs, mut session: Session) -> Outcome {
     }
     let configuration = json!({
         "method": args.name(), "ranks": args.ranks, "eps": args.eps, "mode_order": args.mode_order, "tol": args.tol,
-        "max_iter": args.max_iter, "restarts": args.restarts, "seed": session.seed,
+        "max_iter": args.max_iter, "restarts": args.restarts, "precision": named(Some(args.precision)), "oversample": args.oversample,
+        "power": args.power, "dtype": session.dtype, "seed": session.seed,
     });
     finish(&session, opened, &args.check, finished(args, &session, &read, fitted, (runs, seconds), configuration))
 }
@@ -228,7 +228,13 @@ fn fit<X: Operand>(args: &TuckerArgs, session: &Session, x: &X) -> Outcome<(Tuck
         Method::Sthosvd => sthosvd(x, &size, &mode_order, precision),
         Method::Hooi => {
             let plain = HooiConfig::new(size);
-            let told = HooiConfig { mode_order, precision, tol: args.tol, max_iter: sweeps(plain.max_iter), ..plain };
+            let told = HooiConfig {
+                mode_order,
+                precision,
+                tol: args.tol.unwrap_or(plain.tol),
+                max_iter: sweeps(plain.max_iter),
+                ..plain
+            };
             hooi(x, &told, session.observer())
         }
         Method::Rand => {
@@ -246,8 +252,8 @@ fn fit<X: Operand>(args: &TuckerArgs, session: &Session, x: &X) -> Outcome<(Tuck
             let plain = NonNegativeConfig::new(args.ranks.clone().unwrap_or_default());
             let told = NonNegativeConfig {
                 start: Start::Svd,
-                runs: args.restarts as usize,
-                tol: args.tol,
+                runs: args.restarts.map_or(plain.runs, |n| n as usize),
+                tol: args.tol.unwrap_or(plain.tol),
                 max_iter: sweeps(plain.max_iter),
                 seed: session.seed,
                 ..plain

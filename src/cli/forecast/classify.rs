@@ -1,8 +1,7 @@
 //! `shoal forecast classify`.
 
 use super::network::train_failure;
-use crate::cli::args::{CheckArgs, HeaderArg, OutputArgs};
-use crate::cli::args::{not_negative, positive, share};
+use crate::cli::args::{CheckArgs, HeaderArg, OutputArgs, not_negative, positive, refuse_unused, share};
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::report;
 use crate::cli::session::Session;
@@ -14,7 +13,7 @@ use crate::nn::ssm::{BlockKind, BlockSizes, MixerConfig, StateInit};
 use crate::nn::train::TrainConfig;
 use crate::run::check::MetricRow;
 use crate::table::labelled::{Form, LabelledOptions, LabelledSet, read_labelled};
-use crate::table::{BadInput, Header, Table, Values};
+use crate::table::{BadInput, Table, Values};
 use candle_core::DType;
 use clap::{Args, ValueEnum, ValueHint};
 use serde_json::json;
@@ -138,16 +137,13 @@ impl ClassifyArgs {
     fn mixer(&self, longest: usize) -> Outcome<MixerConfig> {
         let (kind, name) = (self.method, self.method.name());
         let diagonal = kind == BlockKind::S4d;
-        for (option, given, used) in [
+        let options = [
             ("--head-width", self.head_width.is_some(), kind.has_heads()),
             ("--init", self.init.is_some(), kind.is_fixed()),
             ("--bidirectional", self.bidirectional, kind.is_fixed()),
             ("--disc", self.disc.is_some(), diagonal),
-        ] {
-            if given && !used {
-                return Err(Failure::usage(format!("{option} means nothing for {name}: leave it out")));
-            }
-        }
+        ];
+        refuse_unused(name, &options)?;
         let states = self.d_state.map_or(if kind == BlockKind::Mamba { 16 } else { 64 }, |n| n as usize);
         let plain = BlockSizes::new(self.d_model as usize, states, longest);
         let sizes = BlockSizes {
@@ -213,11 +209,7 @@ pub fn run(args: ClassifyArgs, mut session: Session) -> Outcome {
             LayoutArg::Long => Form::Long,
         },
         na: args.na.clone(),
-        header: match args.header {
-            HeaderArg::Auto => Header::Auto,
-            HeaderArg::Yes => Header::Yes,
-            HeaderArg::No => Header::No,
-        },
+        header: args.header.into(),
     };
     let train_set = read_labelled(&session.open_input(&args.train)?, &options)?;
     let test_set = read_labelled(&session.open_input(&args.test)?, &options)?;

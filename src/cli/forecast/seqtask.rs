@@ -1,8 +1,7 @@
 //! `shoal forecast seqtask`.
 
 use super::network::train_failure;
-use crate::cli::args::positive;
-use crate::cli::args::{CheckArgs, OutputArgs};
+use crate::cli::args::{CheckArgs, OutputArgs, positive, refuse_unused};
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::report;
 use crate::cli::session::Session;
@@ -145,15 +144,12 @@ impl SeqtaskArgs {
     fn network(&self, task: &Task, longest: usize) -> Outcome<SequenceConfig> {
         let width = self.d_model as usize;
         let third = self.method == BlockKind::Mamba3;
-        for (option, given, used) in [
+        let options = [
             ("--head-width", self.head_width.is_some(), self.method.has_heads()),
             ("--rope-fraction", self.rope_fraction.is_some(), third),
             ("--a-activation", self.a_activation.is_some(), third),
-        ] {
-            if given && !used {
-                return Err(Failure::usage(format!("{option} means nothing for {}: leave it out", self.method.name())));
-            }
-        }
+        ];
+        refuse_unused(self.method.name(), &options)?;
         let plain = BlockSizes::new(width, self.d_state as usize, longest);
         let sizes = BlockSizes {
             head_width: self.head_width.map_or(plain.head_width, |n| n as usize),

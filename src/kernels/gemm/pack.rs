@@ -44,7 +44,7 @@ thread_local! {
 
 /// Runs `work` with room for `len` numbers (unspecified values, 64-byte aligned) that this thread keeps for the next call.
 /// Calls may nest, also by way of a stolen task: each takes its own block.
-pub(crate) fn with_scratch<T: Real, R>(len: usize, work: impl FnOnce(&mut [T]) -> R) -> R {
+pub(in crate::kernels) fn with_scratch<T: Real, R>(len: usize, work: impl FnOnce(&mut [T]) -> R) -> R {
     let mut block = SCRATCH.with_borrow_mut(|free| free.pop()).unwrap_or(Aligned::new());
     let result = work(block.reserve(len));
     SCRATCH.with_borrow_mut(|free| free.push(block));

@@ -16,7 +16,7 @@ use crate::kernels::transpose::transpose;
 /// # How
 /// X is seen as (I_L, I_n, I_T), the modes before and after `mode`. When I_L <= I_T, the trailing modes are contracted first,
 /// `Y[l, i, r] = Σ_t X[l, i, t] KR_T[t, r]`, else the leading ones: the side with the smaller intermediate. Both the intermediate and the
-/// Khatri-Rao products exist in blocks only, so the memory beside X does not grow with it.
+/// Khatri-Rao products exist in blocks only: the memory beside X grows with the factors, not with X.
 ///
 /// # Cost
 /// 2·R·ΠI operations, and 2·R·ΠI / max(I_L, I_T) for the second contraction. X is read once; blocks of about 1 MiB a thread. The cut of

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use crate::kernels::gemm::with_scratch;
 use crate::kernels::rows::{get, put};
@@ -30,8 +31,8 @@ pub(in crate::kernels) struct KhatriRao<'a, T: Clone> {
     head: Vec<(&'a [T], usize)>,
     /// The product of the others, (tail_rows, rank).
     tail: Cow<'a, [T]>,
-    /// (rank, tail_rows)
-    columns: Vec<T>,
+    /// The tail turned, (rank, tail_rows), once somebody wants columns.
+    columns: OnceLock<Vec<T>>,
     tail_rows: usize,
     rank: usize,
     rows: usize,
@@ -57,9 +58,7 @@ impl<'a, T: Real> KhatriRao<'a, T> {
             }
             (tail, tail_rows) = (Cow::Owned(longer), tail_rows * size);
         }
-        let mut columns = vec![T::ZERO; tail.len()];
-        transpose((&tail, rank), (tail_rows, rank), (&mut columns, tail_rows));
-        Self { head, tail, columns, tail_rows, rank, rows }
+        Self { head, tail, columns: OnceLock::new(), tail_rows, rank, rows }
     }
 
     /// The product of the head's rows at combined index `h`.
@@ -111,10 +110,15 @@ impl<T: Real> Rows<T> for KhatriRao<'_, T> {
     }
 
     fn fill_columns(&self, range: Range<usize>, out: &mut [T], lead: usize) {
+        let columns = self.columns.get_or_init(|| {
+            let mut columns = vec![T::ZERO; self.tail.len()];
+            transpose((&self.tail, self.rank), (self.tail_rows, self.rank), (&mut columns, self.tail_rows));
+            columns
+        });
         with_scratch(self.rank, |row: &mut [T]| {
             for (h, p, run, at) in self.runs(range) {
                 self.head_row(h, row);
-                dispatch(ScaleColumns { by: row, from: (&self.columns[p..], self.tail_rows), to: (&mut out[at..], lead), run });
+                dispatch(ScaleColumns { by: row, from: (&columns[p..], self.tail_rows), to: (&mut out[at..], lead), run });
             }
         });
     }

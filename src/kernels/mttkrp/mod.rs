@@ -18,7 +18,8 @@
 //!
 //! # Memory
 //! No function here forms a Khatri-Rao product of a side that is longer than a block, or a permuted X. Beside X and the factors, dense
-//! functions take a few blocks per thread (about 1 MiB) and [`Sweep`] at most a quarter of X.
+//! functions take a few blocks per thread (about 1 MiB), a transposed copy of the last factors of a side (up to 4096 rows multiplied out)
+//! and a copy of the result; [`Sweep`] at most a quarter of X, and for a node the product of its sibling's factors.
 //!
 //! # Source
 //! Phan, Tichavský, Cichocki, Fast alternating LS algorithms for high order CANDECOMP/PARAFAC, 2013 (order of the two contractions); Kaya
@@ -41,7 +42,7 @@ pub mod sparse;
 mod sweep;
 pub(in crate::kernels) mod tasks;
 #[cfg(test)]
-mod tests;
+pub(in crate::kernels) mod tests;
 
 pub use complex::{gram_complex, hadamard_complex, mttkrp_complex};
 pub use cp_layer::{CpLayer, CpLayerGradients};

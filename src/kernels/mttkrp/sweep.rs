@@ -42,7 +42,7 @@ const SMALL: usize = 1 << 16;
 ///
 /// # Cost
 /// With both sides 4·R·ΠI operations a sweep (2·N·R·ΠI without), and 2·R·ΠI_A for each node below. X is read twice. Memory:
-/// [`Sweep::numbers`].
+/// [`Sweep::numbers`], and for a node its sibling's product of factors.
 #[derive(Debug)]
 pub struct Sweep<T> {
     shape: Vec<usize>,
@@ -167,8 +167,7 @@ impl<T: Real> Sweep<T> {
             return mttkrp(x, &self.shape, factors, self.rank, mode, out);
         };
         if self.data.is_empty() {
-            self.data =
-                vec![T::ZERO; self.sides.iter().flatten().map(|n| cost(&self.shape, self.rank, &n.modes).1).max().unwrap_or(0)];
+            self.data = vec![T::ZERO; self.numbers()];
         }
         if mode == node.modes.start {
             let others = if side == 0 { self.split..self.shape.len() } else { 0..self.split };

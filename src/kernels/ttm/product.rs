@@ -47,10 +47,13 @@ pub fn ttm<T: Real>(x: &[T], shape: &[usize], m: MatRef<'_, T>, mode: usize, out
         last(x, [l, i], &Matrix(m), out);
     } else if j <= FEW && t >= 4 * T::LANES {
         let to = Shared::new(out);
-        each(l, |l| {
-            // SAFETY: the result of this l belongs to this task.
-            let to = unsafe { to.part(l * j * t, j * t) };
-            left(&x[l * i * t..][..i * t], [i, t, 1], &Matrix(m), None, to);
+        let tasks = (l * i * t * j / TASK).clamp(1, TASKS).min(l);
+        each(tasks, |task| {
+            for l in even(l, 1, tasks, task) {
+                // SAFETY: the results of these l belong to this task.
+                let to = unsafe { to.part(l * j * t, j * t) };
+                left(&x[l * i * t..][..i * t], [i, t, 1], &Matrix(m), None, to);
+            }
         });
     } else if t == 1 {
         matmul(MatRef::new(x, l, i), m.t(), MatMut::new(out, l, j), false);

@@ -7,12 +7,12 @@
 //! | [`ops`], [`jet`] | recorded operations; values with tangents, for exact gradients of losses on −∂E/∂r |
 //! | [`layers`], [`net`] | the network |
 //! | [`train`], [`equivariance`] | training on energies and forces; how far the network is from equivariance |
-//! | [`potential`], [`xyz`] | a classical potential of two kinds of atoms as a source of data; extended XYZ as text |
+//! | [`potential`] | a classical potential of two kinds of atoms as a source of data |
 //!
 //! # The network
 //! Features are (atoms, (L + 1)², C). Kinds of atoms start l = 0; harmonics of edges times weights of their distances start the rest. Each
 //! block adds attention over neighbours and a feed-forward part, both after a norm. In an edge, the sum of both ends' features is
-//! multiplied with the harmonics by a [`TensorProduct`](crate::tensor::cg::product::TensorProduct) of mode uvu whose weights come from the
+//! multiplied with the harmonics by a [`TensorProduct`](crate::kernels::coupled::TensorProduct) of mode uvu whose weights come from the
 //! distance; one weight serves all paths, and linear maps share one matrix over all l.
 //!
 //! # Forces
@@ -36,7 +36,6 @@ pub mod potential;
 #[cfg(test)]
 mod tests;
 pub mod train;
-pub mod xyz;
 
 pub use config::{Forces, ProductKind, TdnConfig};
 pub use graph::{Batch, Structure};

@@ -12,7 +12,7 @@ use crate::nn::tape::Tape;
 use crate::nn::{ParamId, Params, Pass, Value, ops as shared};
 use crate::run::observer::Observer;
 use crate::run::seed::Streams;
-use crate::tensor::cg::product::TensorProduct;
+use crate::tensor::cg::product::cp_product;
 use crate::tensor::cg::{CgTensor, CpConfig, als};
 use crate::tensor::model::Matrix;
 use candle_core::{DType, Device, Result, Tensor, bail};
@@ -118,8 +118,8 @@ impl Tdn {
             Some(f) if f[0].rows != m.dim() => {
                 return Err(TdnError::Factors { found: f[0].rows, expected: m.dim(), lmax: config.lmax });
             }
-            Some(f) => Products { single: TensorProduct::cp(f)?, double: TensorProduct::cp(f)? },
-            None => Products { single: TensorProduct::per_edge(&m), double: TensorProduct::per_edge(&m) },
+            Some(f) => Products { single: cp_product(f)?, double: cp_product(f)? },
+            None => Products { single: m.per_edge_product(), double: m.per_edge_product() },
         };
         Ok(Self::build(config, kinds, dtype, &Streams::new(seed), products)?)
     }

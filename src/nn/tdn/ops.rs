@@ -3,12 +3,12 @@
 
 use super::graph::Index;
 use crate::by_float;
+use crate::kernels::coupled::{Channels, Gradients, Operands, TensorProduct};
 use crate::kernels::elementwise::chunks::worth_sharing;
 use crate::kernels::elementwise::map::{Map1, Map2, map1, map2};
 use crate::kernels::simd::{Lanes, Real, math};
 use crate::nn::storage::{Element, numbers, output, tensor};
 use crate::nn::tape::{Value, record};
-use crate::tensor::cg::product::{Channels, Gradients, Operands, TensorProduct};
 use candle_core::{Result, Tensor, bail};
 use rayon::prelude::*;
 use std::sync::Arc;

@@ -5,11 +5,11 @@ use super::geometry::{Geometry, tensor_of, values_of};
 use super::graph::{Index, Prepared};
 use super::ops::{self, Func, Parts, Products};
 use super::*;
+use crate::kernels::coupled::{Channels, Mode};
 use crate::kernels::testing::{differences, in_pool, numbers};
 use crate::nn::tape::Tape;
 use crate::nn::{Pass, Value};
 use crate::run::observer::Silent;
-use crate::tensor::cg::product::{Channels, Mode, TensorProduct};
 use crate::tensor::cg::{CgTensor, RankSchedule};
 use candle_core::{DType, Tensor};
 use std::sync::Arc;
@@ -112,7 +112,7 @@ fn operations_have_the_gradients_of_their_definition() {
     check("into_rows", &[&[5, 3]], |x| ops::into_rows(&x[0], 4).unwrap());
     check("gate", &[&[3, 4, 6], &[3, 6]], |x| ops::gate(&x[0], &x[1]).unwrap());
     let m = CgTensor::new(1).unwrap();
-    let products = Arc::new(Products { single: TensorProduct::per_edge(&m), double: TensorProduct::per_edge(&m) });
+    let products = Arc::new(Products { single: m.per_edge_product(), double: m.per_edge_product() });
     let channels = Channels::new(Mode::Uvu, 3, 1, 0).unwrap();
     check("product", &[&[2, 4, 3], &[2, 4, 1], &[2, 3]], |x| ops::product(&x[0], &x[1], &x[2], &channels, &products).unwrap());
     let y = ops::scatter(&Value::from(tensor(&[1.0, 2.0, 4.0, 8.0, 16.0], &[5, 1])), &index).unwrap();
@@ -380,46 +380,6 @@ fn potentials_have_the_forces_of_their_energy() {
     assert_eq!(data(3, 5), data(3, 5));
     assert_eq!(data(3, 5)[..2], data(2, 5)[..]);
     assert!(potential::clusters(1, 0, 0.1, 0).is_err() && potential::clusters(1, 5, f64::NAN, 0).is_err());
-}
-
-#[test]
-fn xyz_is_read_back_as_written() {
-    let mut all = data(3, 5);
-    all[1].forces = None;
-    all[2].energy = None;
-    assert_eq!(xyz::parse(&xyz::write(&all)).unwrap(), all);
-    let plain = "2\nwater or so\nO 0 0 0\nH 1e0 -.5 3\n\n1\nenergy=-1.5 name=\"a b\" Properties=species:S:1:tag:I:2:pos:R:3\nH 7 8 1 2 3\n";
-    let found = xyz::parse(plain).unwrap();
-    assert_eq!((found.len(), found[1].energy, found[0].positions[1]), (2, Some(-1.5), [1.0, -0.5, 3.0]));
-    assert_eq!(found[1].positions, [[1.0, 2.0, 3.0]]);
-    assert_eq!(xyz::parse("").unwrap(), []);
-}
-
-#[test]
-fn damaged_xyz_is_named_with_its_place() {
-    let at = |text: &str, line: usize, column: usize, part: &str| {
-        let error = xyz::parse(text).unwrap_err();
-        assert_eq!((error.line, error.column), (line, column), "{error}");
-        assert!(error.to_string().contains(part), "{error}");
-    };
-    at("x\n", 1, 1, "\"x\"");
-    at("0\n\n", 1, 1, "number of atoms");
-    at("-3\n\n", 1, 1, "\"-3\"");
-    at("2 3\n\n", 1, 1, "\"2 3\"");
-    at("1", 2, 1, "end of the text");
-    at("2\n\nH 0 0 0\n", 4, 1, "1 of 2 atoms");
-    at("1\n\nH 0 0\n", 3, 6, "3 columns");
-    at("1\n\nH 0 0 0 1\n", 3, 9, "5 columns");
-    at("1\n\nH 0 zero 0\n", 3, 5, "\"zero\"");
-    at("1\n\nH 0 nan 0\n", 3, 5, "finite");
-    at("1\nenergy=abc\nH 0 0 0\n", 2, 8, "\"abc\"");
-    at("1\nenergy=1 pbc=\"T F F\"\nH 0 0 0\n", 2, 15, "pbc");
-    at("1\nname=\"x\nH 0 0 0\n", 2, 6, "closing");
-    at("1\nProperties=species:S:1:pos:R\nH 0 0 0\n", 2, 12, "triples");
-    at("1\nProperties=species:S:1\nH\n", 2, 12, "pos:R:3");
-    at("1\nProperties=species:S:1:pos:I:3\nH 0 0 0\n", 2, 12, "pos:R:3");
-    at("1\nProperties=species:S:1:pos:R:3:forces:R:0\nH 0 0 0\n", 2, 12, "width");
-    at("1\nProperties=species:S:1:pos:R:3:pos:R:3\nH 0 0 0 0 0 0\n", 2, 12, "twice");
 }
 
 /// A short training of a small network.

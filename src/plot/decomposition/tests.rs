@@ -1,44 +1,9 @@
 //! No label on another or beyond the edge, whatever the data; the same bytes each time; and what each chart must show.
 
 use super::*;
-use crate::plot::scene::Mark;
+use crate::plot::tests::assert_sound;
 use crate::plot::{Curve, PictureFormat, PlotError, render};
 use proptest::prelude::*;
-
-/// Pairs of labels that meet, and labels beyond the picture's edge.
-fn faults(picture: &Picture) -> Vec<String> {
-    let labels: Vec<&Label> = picture.labels().collect();
-    let (w, h) = (f64::from(picture.size().0), f64::from(picture.size().1));
-    let mut found = Vec::new();
-    for (i, a) in labels.iter().enumerate() {
-        let (l, t, r, b) = a.bounds();
-        if l < -0.5 || t < -0.5 || r > w + 0.5 || b > h + 0.5 {
-            found.push(format!("{:?} leaves the picture", a.text));
-        }
-        for other in &labels[..i] {
-            let (l2, t2, r2, b2) = other.bounds();
-            if l < r2 - 0.5 && l2 < r - 0.5 && t < b2 - 0.5 && t2 < b - 0.5 {
-                found.push(format!("{:?} meets {:?}", a.text, other.text));
-            }
-        }
-    }
-    found
-}
-
-#[track_caller]
-fn sound(picture: &Picture) {
-    assert_eq!(faults(picture), Vec::<String>::new());
-    let finite = |p: &(f64, f64)| p.0.is_finite() && p.1.is_finite();
-    for mark in &picture.marks {
-        let fine = match mark {
-            Mark::Line { points, .. } | Mark::Area { points, .. } => points.iter().all(finite),
-            Mark::Rect { x, y, w, h, .. } => finite(&(*x, *y)) && finite(&(*w, *h)),
-            Mark::Disc { x, y, r, .. } => finite(&(*x, *y)) && r.is_finite(),
-            Mark::Text(label) => finite(&(label.x, label.baseline)),
-        };
-        assert!(fine, "{mark:?}");
-    }
-}
 
 fn column(rows: usize, r: usize) -> Vec<f64> {
     (0..rows).map(|i| (-((i as f64 / rows as f64 - 0.2 - 0.2 * r as f64) * 8.0).powi(2)).exp() * 0.2).collect()
@@ -117,7 +82,7 @@ fn every_picture_is_sound_and_the_same_each_time() {
     let again = drawn();
     for ((name, picture), (_, second)) in drawn().iter().zip(&again) {
         eprintln!("{name}");
-        sound(picture);
+        assert_sound(picture);
         for format in [PictureFormat::Svg, PictureFormat::Png] {
             let bytes = render(picture, format).unwrap();
             assert_eq!(bytes, render(second, format).unwrap());
@@ -144,10 +109,10 @@ fn charts_say_what_they_show_and_leave_out() {
     assert!(scan.iter().any(|t| t == "rank 3, chosen") && scan.iter().any(|t| t.contains("below −20 %")), "{scan:?}");
     let wide = FactorPanel { columns: vec![vec![1.0, 2.0]; 30], title: "m".into(), ..FactorPanel::default() };
     let picture = factor_chart(&vec![wide; 14], "").unwrap();
-    sound(&picture);
+    assert_sound(&picture);
     assert!(texts(&picture).iter().any(|t| t == "the first 12 of 14 modes · the first 24 of 30 components"));
     let picture = core_chart(&[200, 2, 20], &vec![1.0; 8000], &CoreOptions::default()).unwrap();
-    sound(&picture);
+    assert_sound(&picture);
     assert!(texts(&picture).iter().any(|t| t == "the first 16 of 20 slices · the first 120 x 2 of 200 x 2 cells"));
 }
 
@@ -199,7 +164,7 @@ proptest! {
             columns: (0..rank).map(|r| (0..*rows).map(|i| seed[(i * 7 + r * 11) % 60]).collect()).collect(),
         }).collect();
         if let Ok(picture) = factor_chart(&panels, &title) {
-            sound(&picture);
+            assert_sound(&picture);
             render(&picture, PictureFormat::Svg).unwrap();
         }
     }
@@ -208,14 +173,14 @@ proptest! {
     fn any_curves(values in prop::collection::vec(number(), 1..60), names in prop::collection::vec(text(), 1..12), ranks in prop::collection::vec((1usize..40, number(), number()), 1..12)) {
         let curves: Vec<Curve> = names.iter().map(|n| Curve { name: n.clone(), values: values.clone() }).collect();
         if let Ok(picture) = fit_chart(&curves, &names[0]) {
-            sound(&picture);
+            assert_sound(&picture);
         }
         let points: Vec<RankPoint> = ranks.iter().map(|(rank, fit, corcondia)| RankPoint { rank: *rank, fit: *fit, corcondia: *corcondia }).collect();
         if let Ok(picture) = rank_scan_chart(&points, Some(ranks[0].0), &names[0]) {
-            sound(&picture);
+            assert_sound(&picture);
         }
         if let Ok(picture) = explained_chart(&values, &names[0]) {
-            sound(&picture);
+            assert_sound(&picture);
         }
     }
 
@@ -224,7 +189,7 @@ proptest! {
         let n: usize = shape.iter().product();
         let values: Vec<f64> = (0..n).map(|i| seed[i * 7 % 20]).collect();
         if let Ok(picture) = core_chart(&shape, &values, &CoreOptions { title, modes }) {
-            sound(&picture);
+            assert_sound(&picture);
             render(&picture, PictureFormat::Svg).unwrap();
         }
     }

@@ -166,13 +166,13 @@ fn parse<T: Real>(text: &[u8], rules: &Rules) -> Result<Part<T>, Fault> {
             }
         };
         // A NaN: the cell is there for the shape, but has no value.
+        part.nan += usize::from(value.is_nan());
         let missing = value.is_nan() && rules.missing == Some(Missing::Absent);
         for (n, i) in index.iter().enumerate() {
             part.smallest[n] = part.smallest[n].min(*i);
             part.largest[n] = part.largest[n].max(*i);
         }
         if missing {
-            part.nan += 1;
             part.skipped.push(part.values.len());
         } else {
             for (column, i) in part.indices.iter_mut().zip(&index) {

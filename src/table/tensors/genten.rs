@@ -12,7 +12,7 @@
 use super::coordinates::{self, Rules, fields, shown, value_of};
 use super::dense::{Collector, cells};
 use super::input::{BLOCK, Blocks, Input};
-use super::{IndexBase, Missing, Mode, ReadOptions, TensorFormat, TensorInput};
+use super::{IndexBase, MOST_MODES, Missing, Mode, ReadOptions, TensorFormat, TensorInput};
 use crate::kernels::simd::Real;
 use crate::table::BadInput;
 use crate::table::error::quoted;
@@ -22,8 +22,6 @@ use rayon::prelude::*;
 /// The words that a file may start with.
 pub const WORDS: [&str; 6] = ["sptensor", "tensor", "matrix", "facmatrix", "facmat", "ktensor"];
 const COMMENT: &[u8] = b"//";
-/// More modes than any tensor has; a header that says more is damaged.
-const MOST_MODES: usize = 64;
 
 /// Reads a `sptensor` (absent cells are zero unless the options say otherwise), a `tensor` or a `matrix`.
 pub fn read<T: Real>(input: &mut Input, options: &ReadOptions) -> Result<TensorInput<T>, BadInput> {
@@ -33,7 +31,7 @@ pub fn read<T: Real>(input: &mut Input, options: &ReadOptions) -> Result<TensorI
 /// As [`read`], with blocks of so many bytes.
 pub fn read_blocks<T: Real>(input: &mut Input, options: &ReadOptions, block: usize) -> Result<TensorInput<T>, BadInput> {
     let name = input.name().to_owned();
-    let mut lines = Lines { blocks: Blocks::new(input, block), row: 0 };
+    let mut lines = Lines::new(Blocks::new(input, block));
     let (word, start_at_one) = lines.kind()?;
     match word.as_str() {
         "sptensor" => {
@@ -72,9 +70,14 @@ fn sptensor<T: Real>(
         (None, IndexBase::Zero | IndexBase::Auto) => 0,
     };
     let rules = Rules { order, missing: options.missing, comment: COMMENT };
-    let entries = coordinates::read::<T>(&mut lines.blocks, rules, lines.row)?;
-    if entries.len() + entries.nan != count {
-        let what = format!("holds {} entries, its header says {count}", entries.len() + entries.nan);
+    let entries = {
+        let row = lines.row;
+        coordinates::read::<T>(lines.blocks(), rules, row)?
+    };
+    // Entries that say NaN are counted, and left out where they mean that nothing was observed.
+    let listed = entries.len() + if options.missing == Some(Missing::Absent) { entries.nan } else { 0 };
+    if listed != count {
+        let what = format!("holds {listed} entries, its header says {count}");
         return Err(BadInput::new(name, what).remedy("the file is cut off, or the header is not its own"));
     }
     for (n, size) in shape.iter().enumerate() {
@@ -121,6 +124,7 @@ fn values<T: Real>(
     per_line: Option<usize>,
     to: &mut Collector<'_, T>,
 ) -> Result<(), BadInput> {
+    lines.blocks();
     loop {
         let round = lines.blocks.round()?;
         if round.is_empty() {
@@ -166,27 +170,44 @@ fn values<T: Real>(
 /// Lines with content, one by one: headers and models.
 struct Lines<'a> {
     blocks: Blocks<'a>,
+    /// The block that lines are taken from, and where the next one begins.
+    block: Vec<u8>,
+    at: usize,
     /// Rows that were read.
     row: usize,
 }
 
-impl Lines<'_> {
+impl<'a> Lines<'a> {
+    fn new(blocks: Blocks<'a>) -> Self {
+        Self { blocks, block: Vec::new(), at: 0, row: 0 }
+    }
+
     /// The next line with content, as fields.
     fn next(&mut self) -> Result<Option<Vec<Vec<u8>>>, BadInput> {
-        while let Some(block) = self.blocks.block()? {
-            let mut at = 0;
-            for line in block.split_inclusive(|c| *c == b'\n') {
-                at += line.len();
+        loop {
+            while self.at < self.block.len() {
+                let rest = &self.block[self.at..];
+                let end = rest.iter().position(|c| *c == b'\n').map_or(rest.len(), |n| n + 1);
+                let found: Vec<Vec<u8>> = fields(&rest[..end], COMMENT).into_iter().map(<[u8]>::to_vec).collect();
+                self.at += end;
                 self.row += 1;
-                let found = fields(line, COMMENT);
                 if !found.is_empty() {
-                    let found = found.into_iter().map(<[u8]>::to_vec).collect();
-                    self.blocks.put_back(&block[at..]);
                     return Ok(Some(found));
                 }
             }
+            match self.blocks.block()? {
+                Some(block) => (self.block, self.at) = (block, 0),
+                None => return Ok(None),
+            }
         }
-        Ok(None)
+    }
+
+    /// What is left, for whoever reads whole blocks.
+    fn blocks(&mut self) -> &mut Blocks<'a> {
+        self.blocks.put_back(&self.block[self.at..]);
+        self.block.clear();
+        self.at = 0;
+        &mut self.blocks
     }
 
     fn wrong(&self, what: String) -> BadInput {
@@ -262,7 +283,7 @@ pub fn is_ktensor(head: &[u8]) -> bool {
 ///
 /// Errors: not a ktensor, sizes that disagree, a negative weight, a value that is no number, lines after its end.
 pub fn read_ktensor(input: &mut Input) -> Result<Kruskal, BadInput> {
-    let mut lines = Lines { blocks: Blocks::new(input, BLOCK), row: 0 };
+    let mut lines = Lines::new(Blocks::new(input, BLOCK));
     let (word, _) = lines.kind()?;
     if word != "ktensor" {
         return Err(lines.wrong(format!("found a {word}, expected a ktensor")));

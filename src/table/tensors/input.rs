@@ -4,7 +4,7 @@
 //! for, so tensors come as a stream and only a few blocks of text are ever held.
 
 use crate::table::BadInput;
-use flate2::bufread::MultiGzDecoder;
+use crate::table::source::{BOM, Unpacked, plain, unpacked};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
@@ -12,8 +12,6 @@ use std::sync::{Arc, Mutex};
 
 /// How many unpacked bytes the kind of a file is told by.
 const HEAD: usize = 1 << 16;
-/// UTF-8 byte order mark.
-const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 /// What was read: bytes before unpacking and their SHA-256.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -83,14 +81,8 @@ impl Input {
         let mut raw = BufReader::with_capacity(HEAD, Tap { inner: reader, seen: seen.clone() });
         let failed = |e: io::Error| BadInput::new(name, format!("cannot read it: {}", plain(&e)));
         let magic = raw.fill_buf().map_err(failed)?;
-        let (packed, mut unpacked): (_, Box<dyn Read + Send>) = if magic.starts_with(&[0x1F, 0x8B]) {
-            (Some("gzip"), Box::new(MultiGzDecoder::new(raw)))
-        } else if magic.starts_with(&[0x28, 0xB5, 0x2F, 0xFD]) {
-            let decoder = zstd::stream::read::Decoder::with_buffer(raw).map_err(failed)?;
-            (Some("zstd"), Box::new(decoder))
-        } else {
-            (None, Box::new(raw))
-        };
+        let start = magic.to_vec();
+        let Unpacked { kind: packed, reader: mut unpacked } = unpacked(Box::new(raw), &start).map_err(failed)?;
         let mut head = Vec::new();
         let mut input_error = None;
         if let Err(e) = unpacked.by_ref().take(HEAD as u64).read_to_end(&mut head) {
@@ -160,15 +152,6 @@ impl Input {
             },
             Err(_) => Digested::default(),
         }
-    }
-}
-
-/// An I/O error without the "(os error 2)" that says nothing to a reader.
-fn plain(e: &io::Error) -> String {
-    let text = e.to_string();
-    match text.find(" (os error") {
-        Some(end) => text[..end].to_lowercase(),
-        None => text,
     }
 }
 

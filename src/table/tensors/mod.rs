@@ -222,6 +222,9 @@ pub struct TensorInput<T> {
     pub file: Digested,
 }
 
+/// Modes at most: more than any tensor has; a file that says more is damaged.
+const MOST_MODES: usize = 64;
+
 /// What to do about a NaN that nobody announced.
 pub(crate) const NAN_REMEDY: &str = "a missing value must be asked for: --missing absent (not observed) or --missing zero";
 

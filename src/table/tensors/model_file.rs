@@ -8,7 +8,7 @@
 
 use super::input::Input;
 use super::safetensors::damaged;
-use super::{Mode, genten};
+use super::{MOST_MODES, Mode, genten};
 use crate::table::BadInput;
 use crate::table::error::quoted;
 use crate::tensor::data::Dense;
@@ -166,7 +166,8 @@ pub fn read_model(mut input: Input) -> Result<ModelFile, BadInput> {
     };
     let shape: Option<Vec<usize>> =
         parsed("shape")?.as_array().and_then(|a| a.iter().map(|n| Some(n.as_u64()? as usize)).collect());
-    let shape = shape.filter(|s| !s.is_empty()).ok_or_else(|| broken("its shape is no list of sizes".into()))?;
+    let shape = shape.filter(|s| !s.is_empty() && s.len() <= MOST_MODES && !s.contains(&0));
+    let shape = shape.ok_or_else(|| broken("its shape is no list of sizes above 0".into()))?;
     let modes = modes_of(&parsed("modes")?, &shape).ok_or_else(|| broken("its modes do not fit its shape".into()))?;
     let array = |name: &str| -> Result<(Vec<usize>, Vec<f64>), BadInput> {
         let view = tensors.tensor(name).map_err(|_| broken(format!("holds no array {}", quoted(name))))?;
@@ -178,6 +179,7 @@ pub fn read_model(mut input: Input) -> Result<ModelFile, BadInput> {
         };
         match values.iter().position(|v| !v.is_finite()) {
             Some(k) => Err(broken(format!("array {}, number {k}: found {}, expected a finite number", quoted(name), values[k]))),
+            None if values.is_empty() => Err(broken(format!("array {} is empty", quoted(name)))),
             None => Ok((view.shape().to_vec(), values)),
         }
     };
@@ -200,6 +202,9 @@ pub fn read_model(mut input: Input) -> Result<ModelFile, BadInput> {
             let (found, weights) = array("weights")?;
             if found.len() != 1 {
                 return Err(misfit("weights", &found, "one axis".into()));
+            }
+            if let Some(w) = weights.iter().find(|w| **w < 0.0) {
+                return Err(broken(format!("found the weight {w}, expected weights that are not negative")));
             }
             let rank = weights.len();
             Model::Cp(Kruskal { weights, factors: factors(&|_| rank)? })

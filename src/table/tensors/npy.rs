@@ -10,7 +10,7 @@ use super::{ReadOptions, TensorFormat, TensorInput};
 use crate::kernels::simd::Real;
 use crate::table::BadInput;
 use npyz::npz::NpzArchive;
-use npyz::{DType, Endianness, NpyFile, NpyHeader, Order, TypeChar, WriterBuilder};
+use npyz::{DType, Endianness, NpyFile, NpyHeader, Order, TypeChar};
 use std::io::{self, Cursor, Read};
 
 /// Bytes that are converted at once.
@@ -243,14 +243,11 @@ pub fn read_archive<T: Real>(input: &mut Input, options: &ReadOptions) -> Result
 /// The bytes of a `.npy` file of f64 in C order.
 ///
 /// Panics when the shape and the number of values disagree.
-pub fn write_npy(shape: &[usize], values: &[f64]) -> io::Result<Vec<u8>> {
+pub fn write_npy(shape: &[usize], values: &[f64]) -> Vec<u8> {
     assert_eq!(shape.iter().product::<usize>(), values.len(), "an array of shape {shape:?}");
-    let sizes: Vec<u64> = shape.iter().map(|n| *n as u64).collect();
-    let mut bytes = Vec::with_capacity(values.len() * 8 + 128);
-    let mut writer = npyz::WriteOptions::new().default_dtype().shape(&sizes).writer(&mut bytes).begin_nd()?;
-    writer.extend(values.iter().copied())?;
-    writer.finish()?;
-    Ok(bytes)
+    let mut bytes = npy_header(shape);
+    values.iter().for_each(|v| bytes.extend(v.to_le_bytes()));
+    bytes
 }
 
 /// The first bytes of a `.npy` file of f64 in C order; the numbers follow, little end first.

@@ -84,14 +84,15 @@ pub fn statistics<T: Real>(input: &TensorInput<T>) -> Statistics {
         Some(seen) => seen[k],
         None => unobserved_count || values[k] != T::ZERO,
     };
-    let total = total(values, observed);
+    let unit = unit(values, observed);
+    let total = total(values, observed, unit);
     let cells: f64 = shape.iter().map(|n| *n as f64).product();
     let exact = shape.iter().try_fold(1u64, |all, n| all.checked_mul(*n as u64)).unwrap_or(u64::MAX);
     let implied_zero = matches!(&input.data, TensorData::Sparse(_, Absent::Zero)) && (total.held as f64) < cells;
     let slices = |mode: usize| -> (usize, Vec<(usize, Slice)>) {
         match &input.data {
-            TensorData::Sparse(s, _) => sparse_slices(s.indices(mode), values, shape[mode], &counts),
-            _ => (shape[mode], dense_slices(&shape, mode, values, &counts)),
+            TensorData::Sparse(s, _) => sparse_slices(s.indices(mode), (values, unit), shape[mode], &counts),
+            _ => (shape[mode], dense_slices(&shape, mode, (values, unit), &counts)),
         }
     };
     let modes = (0..shape.len())
@@ -111,8 +112,8 @@ pub fn statistics<T: Real>(input: &TensorInput<T>) -> Statistics {
                 fewest: full.iter().map(|(_, s)| s.count).min().unwrap_or(0),
                 mean: if full.is_empty() { 0.0 } else { counted as f64 / full.len() as f64 },
                 largest: largest.map_or(0, |l| l.0),
-                largest_norm: largest.map_or(0.0, |l| l.1.squares.sqrt()),
-                smallest_norm: full.iter().map(|(_, s)| s.squares).fold(f64::INFINITY, f64::min).sqrt(),
+                largest_norm: largest.map_or(0.0, |l| unit * l.1.squares.sqrt()),
+                smallest_norm: unit * full.iter().map(|(_, s)| s.squares).fold(f64::INFINITY, f64::min).sqrt(),
             }
         })
         .map(|m| if m.smallest_norm.is_finite() { m } else { ModeStatistics { smallest_norm: 0.0, ..m } })
@@ -123,8 +124,8 @@ pub fn statistics<T: Real>(input: &TensorInput<T>) -> Statistics {
         nnz: total.nnz,
         unobserved: if unobserved_count { exact.saturating_sub(total.held as u64) } else { 0 },
         density: total.nnz as f64 / cells,
-        norm: total.squares.sqrt(),
-        sum: total.sum,
+        norm: unit * total.squares.sqrt(),
+        sum: unit * total.sum,
         min: if implied_zero { total.min.min(0.0) } else { total.min },
         max: if implied_zero { total.max.max(0.0) } else { total.max },
         modes,
@@ -162,7 +163,18 @@ struct Total {
     max: f64,
 }
 
-fn total<T: Real>(values: &[T], observed: Option<&[bool]>) -> Total {
+/// A power of two near the largest number where squares of the numbers would overflow or vanish, else 1: sums are made in this unit.
+fn unit<T: Real>(values: &[T], observed: Option<&[bool]>) -> f64 {
+    let largest = |(i, part): (usize, &[T])| {
+        let seen = part.iter().enumerate().filter(|(k, _)| observed.is_none_or(|seen| seen[i * PIECE + k]));
+        seen.fold(0.0f64, |m, (_, v)| m.max(v.to_f64().abs()))
+    };
+    let largest = values.par_chunks(PIECE).enumerate().map(largest).reduce(|| 0.0, f64::max);
+    // Between these, 1e40 squares and their sum are far from the ends of f64.
+    if largest == 0.0 || (1e-130..1e130).contains(&largest) { 1.0 } else { 2f64.powi(largest.log2() as i32) }
+}
+
+fn total<T: Real>(values: &[T], observed: Option<&[bool]>, unit: f64) -> Total {
     let piece = |(i, part): (usize, &[T])| {
         let mut t = Total { held: 0, nnz: 0, sum: 0.0, squares: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY };
         for (k, v) in part.iter().enumerate() {
@@ -172,8 +184,9 @@ fn total<T: Real>(values: &[T], observed: Option<&[bool]>) -> Total {
             let x = v.to_f64();
             t.held += 1;
             t.nnz += usize::from(x != 0.0);
-            t.sum += x;
-            t.squares += x * x;
+            let part = x / unit;
+            t.sum += part;
+            t.squares += part * part;
             t.min = t.min.min(x);
             t.max = t.max.max(x);
         }
@@ -195,7 +208,7 @@ fn total<T: Real>(values: &[T], observed: Option<&[bool]>) -> Total {
 fn dense_slices<T: Real>(
     shape: &[usize],
     mode: usize,
-    values: &[T],
+    (values, unit): (&[T], f64),
     counts: &(impl Fn(usize) -> bool + Sync),
 ) -> Vec<(usize, Slice)> {
     let inner: usize = shape[mode + 1..].iter().product();
@@ -206,7 +219,7 @@ fn dense_slices<T: Real>(
         let piece = |(p, part): (usize, &[T])| {
             let mut all = vec![Slice::default(); shape[mode]];
             for (k, v) in part.iter().enumerate().filter(|(k, _)| counts(p * rows * row + k)) {
-                let (x, s) = (v.to_f64(), &mut all[k / inner % shape[mode]]);
+                let (x, s) = (v.to_f64() / unit, &mut all[k / inner % shape[mode]]);
                 s.count += 1;
                 s.squares += x * x;
             }
@@ -227,7 +240,7 @@ fn dense_slices<T: Real>(
         let mut s = Slice::default();
         for start in (i * inner..values.len()).step_by(row) {
             for (_, v) in values[start..start + inner].iter().enumerate().filter(|(k, _)| counts(start + k)) {
-                let x = v.to_f64();
+                let x = v.to_f64() / unit;
                 s.count += 1;
                 s.squares += x * x;
             }
@@ -240,12 +253,12 @@ fn dense_slices<T: Real>(
 /// Slices that have entries; a mode may have far more slices than there are entries.
 fn sparse_slices<T: Real>(
     indices: &[u32],
-    values: &[T],
+    (values, unit): (&[T], f64),
     size: usize,
     counts: &impl Fn(usize) -> bool,
 ) -> (usize, Vec<(usize, Slice)>) {
     let add = |s: &mut Slice, k: usize| {
-        let x = values[k].to_f64();
+        let x = values[k].to_f64() / unit;
         s.count += 1;
         s.squares += x * x;
     };

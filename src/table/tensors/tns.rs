@@ -6,7 +6,7 @@
 
 use super::coordinates::{self, Rules, fields, shown};
 use super::input::{BLOCK, Blocks, Input};
-use super::{IndexBase, Missing, Mode, ReadOptions, TensorData, TensorFormat, TensorInput};
+use super::{IndexBase, MOST_MODES, Missing, Mode, ReadOptions, TensorData, TensorFormat, TensorInput};
 use crate::kernels::simd::Real;
 use crate::table::{BadInput, write_number};
 use std::fmt::Write as _;
@@ -112,6 +112,13 @@ fn first_entry(blocks: &mut Blocks<'_>) -> Result<Option<Start>, BadInput> {
                         .remedy("fields are separated by blanks, as in: 1 1 1 2.5"));
                 }
                 let order = found.len() - 1;
+                if order > MOST_MODES {
+                    let what = format!("found {} fields, expected at most {MOST_MODES} indices and a value", found.len());
+                    let e = BadInput::new(file, what).row(row + 1);
+                    return Err(e.remedy(
+                        "a matrix as text is read as GenTen: begin with a line matrix, a line 2 and a line of its sizes",
+                    ));
+                }
                 blocks.put_back(&block[at..]);
                 return Ok(Some(Start { order, shape, row }));
             }

@@ -5,6 +5,9 @@
 //! μ ‖A − A_before‖² keeps every step small at first and fades out, so early sweeps cannot run away and late ones are plain least squares.
 //!
 //! One sweep, for every mode: A ← (X_(1) (C ⊙ B) + μ A) ((BᵀB) ∘ (CᵀC) + μ I)⁻¹. μ falls geometrically over all sweeps.
+//!
+//! The tensors have a few hundred entries: products and solves are vector loops of their own here, as a call of the large kernels costs more
+//! than the work.
 
 use super::CgError;
 use super::blocks::CgTensor;
@@ -131,6 +134,12 @@ pub fn decompose(x: &Sparse<f64>, rank: usize, config: &CpConfig, observer: &dyn
     config.check()?;
     if rank == 0 {
         return Err(CgError::RankZero);
+    }
+    // Each of the starts at work holds some systems of (R, R).
+    const LARGEST_RANK: usize = 1 << 13;
+    if rank > LARGEST_RANK {
+        let expected = format!("at most {LARGEST_RANK}: a start holds several matrices of that size squared");
+        return Err(CgError::Setting { what: "the rank", found: rank.to_string(), expected });
     }
     let problem = Problem::new(x, rank)?;
     observer.start("starts", config.starts);

@@ -2,12 +2,16 @@
 
 use super::CgError;
 use super::blocks::CgTensor;
-use super::product::{Channels, Form, Gradients, Operands, TensorProduct, counts};
+use super::product::cp_product;
+use crate::kernels::coupled::{Channels, Form, Gradients, Operands};
 use crate::run::observer::Observer;
 use crate::run::seed::Streams;
 use crate::tensor::model::Matrix;
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
+
+/// Numbers of a batch at most; they are held in f64 and f32.
+const LARGEST: f64 = 5e8;
 
 /// What to time.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -71,18 +75,27 @@ pub fn bench(
         return Err(CgError::Setting { what: "the number of rows of a factor", found, expected });
     }
     let (c, d, n) = (&config.channels, m.dim(), config.edges);
+    let numbers = n as f64 * ((d * (c.u + c.v + 2 * c.out)) as f64 + c.weights() as f64);
+    if numbers > LARGEST {
+        let found = format!("{numbers:.1e} numbers");
+        return Err(CgError::Setting {
+            what: "the size of the batch",
+            found,
+            expected: format!("at most {LARGEST:.0e}: fewer edges or channels"),
+        });
+    }
     let mut rng = Streams::new(config.seed).stream("cg-bench", 0);
     let mut draw = |len: usize| -> Vec<f64> { (0..len).map(|_| StandardNormal.sample(&mut rng)).collect() };
     let (x, y, w, g) = (draw(n * d * c.u), draw(n * d * c.v), draw(n * c.weights()), draw(n * d * c.out));
     let mut exact = vec![0.0; n * d * c.out];
-    TensorProduct::exact(m).forward(c, Operands { x: &x, y: &y, w: &w }, &mut exact);
+    m.exact_product().forward(c, Operands { x: &x, y: &y, w: &w }, &mut exact);
     let scale: f64 = exact.iter().map(|v| v * v).sum();
     let single = |v: &[f64]| v.iter().map(|v| *v as f32).collect::<Vec<_>>();
     let (x, y, w, g) = (single(&x), single(&y), single(&w), single(&g));
     let from = Operands { x: &x, y: &y, w: &w };
     let mut rows = Vec::new();
     observer.start("forms", 3);
-    for product in [TensorProduct::<f32>::exact(m), TensorProduct::per_edge(m), TensorProduct::cp(factors)?] {
+    for product in [m.exact_product::<f32>(), m.per_edge_product(), cp_product(factors)?] {
         let mut out = vec![0f32; exact.len()];
         let (mut dx, mut dy, mut dw) = (vec![0f32; x.len()], vec![0f32; y.len()], vec![0f32; w.len()]);
         let (mut forward_s, mut backward_s) = (f64::INFINITY, f64::INFINITY);
@@ -111,7 +124,24 @@ pub fn bench(
     Ok(BenchReport {
         fewest_operations: least(&|r| r.operations as f64),
         fastest: least(&|r| r.forward_s),
-        fully_connected_operations: counts::fully_connected(c, m.lmax()),
+        fully_connected_operations: fully_connected(c, m.lmax()),
         rows,
     })
+}
+
+/// Forward, of e3nn's fully connected product (mode uvw) with a weight for every path: what the paper compares with. A weighted outer
+/// product per path, then the path's block.
+pub fn fully_connected(c: &Channels, lmax: usize) -> u64 {
+    let mut sum = 0u64;
+    for l1 in 0..=lmax {
+        for l2 in 0..=lmax {
+            for l3 in l1.abs_diff(l2)..=lmax.min(l1 + l2) {
+                let block = super::blocks::block(l1, l2, l3);
+                let entries = block.iter().filter(|v| **v != 0.0).count() as u64;
+                let (u, v, w) = (c.u as u64, c.v as u64, c.out as u64);
+                sum += 3 * entries * u * v + 2 * (2 * l3 as u64 + 1) * u * v * w;
+            }
+        }
+    }
+    sum
 }

@@ -7,6 +7,7 @@
 
 use super::CgError;
 use super::coupling::su2;
+use crate::kernels::coupled::Entry;
 use crate::tensor::data::{Dense, Sparse};
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -75,15 +76,6 @@ fn compute(l1: usize, l2: usize, l3: usize) -> Vec<f64> {
         }
     }
     out
-}
-
-/// A number of M that is not zero.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Entry {
-    pub i: u32,
-    pub j: u32,
-    pub k: u32,
-    pub value: f64,
 }
 
 /// One path l1 ⊗ l2 → l3 and its entries.

@@ -11,7 +11,7 @@
 //! | [`schedule`] | how many terms at which L |
 //! | [`als`] | the CP form by proximal alternating least squares |
 //! | [`report`](mod@report) | how far it is from M, how much of that breaks equivariance, and the bounds |
-//! | [`product`] | products of features: exact, by factors, by a matrix per edge; five connection modes, gradients, operation counts |
+//! | [`product`] | M and its factors as [`products of features`](crate::kernels::coupled): exact, by factors, by a matrix per edge |
 //! | [`irreps`] | e3nn's full tensor product of lists of irreps |
 //! | [`bench`](mod@bench) | the three products against each other |
 //!
@@ -27,6 +27,8 @@ pub mod coupling;
 pub mod harmonics;
 pub mod irreps;
 pub mod product;
+#[cfg(test)]
+mod products;
 pub mod report;
 pub mod rotation;
 pub mod schedule;
@@ -41,6 +43,8 @@ pub use report::{ErrorReport, report};
 pub use rotation::{Rotation, WignerD};
 pub use schedule::RankSchedule;
 
+use crate::kernels::coupled::ChannelsError;
+
 /// What can be wrong with a request.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum CgError {
@@ -52,8 +56,8 @@ pub enum CgError {
     RankTooLarge { rank: usize, lmax: usize, full: usize },
     #[error("\"{found}\" is no rank, expected a whole number above 0 or one of linear, quadratic, log, full")]
     UnknownSchedule { found: String },
-    #[error("\"{found}\" is no connection mode, expected one of uvu, uvw, uuu, uuw, uvv")]
-    UnknownMode { found: String },
+    #[error(transparent)]
+    Channels(#[from] ChannelsError),
     #[error("irreps \"{text}\": {problem}; expected terms such as 2x0e+1x1o")]
     Irreps { text: String, problem: String },
     #[error("{what} is {found}, expected {expected}")]

@@ -483,7 +483,7 @@ fn the_projection_is_the_average_over_rotations() {
 
 #[test]
 fn a_bench_reports_every_form_on_the_callers_clock() {
-    use super::product::{Channels, Form, Mode};
+    use crate::kernels::coupled::{Channels, Form, Mode};
     let m = CgTensor::new(1).unwrap();
     let found = fit(1, 8, 1e-13);
     let ticks = std::cell::Cell::new(0.0);

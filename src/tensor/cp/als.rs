@@ -3,7 +3,7 @@
 use super::hals::NonnegSolver;
 use super::options::{CpFit, Options, Run};
 use super::sweeps::{Signs, fit};
-use super::{CpError, Input};
+use super::{CpError, Input, check_room};
 use crate::kernels::simd::Real;
 
 /// Minimises `Σ (x − x̂)²` over the cells that count, one factor at a time.
@@ -25,6 +25,7 @@ use crate::kernels::simd::Real;
 /// extrapolated model is kept only when it beats the sweep's own model, not merely the sweep before, so fits never fall.
 pub fn als<T: Real>(input: Input<'_, T>, options: &Options, run: &Run<'_>) -> Result<CpFit, CpError> {
     options.check()?;
+    check_room(input.shape(), options.rank, 0)?;
     let mut data = input.sweep_data(options.rank, options.missing)?;
     let nonneg = vec![false; input.shape().len()];
     fit(&mut *data, options, &Signs { nonneg: &nonneg, solver: NonnegSolver::Hals }, run)

@@ -12,7 +12,7 @@ use super::solve::Factored;
 use super::state::{State, canonical};
 use super::sweeps::relative;
 use super::weighted::{MaskedCells, ObservedData, row_sums};
-use super::{CpError, Input};
+use super::{CpError, Input, check_room};
 use crate::kernels::gemm::{MatMut, MatRef, matmul};
 use crate::kernels::simd::Real;
 use crate::run::seed::Streams;
@@ -191,6 +191,7 @@ pub fn bayes<T: Real>(input: Input<'_, T>, options: &Bayes, run: &Run<'_>) -> Re
     input.check()?;
     let shape = input.shape();
     let start_rank = options.max_rank.unwrap_or(*shape.iter().max().expect("two modes or more"));
+    check_room(shape, start_rank, 0)?;
     run.observer.start("sweeps", options.restarts * options.max_iter);
     let mut best: Option<(usize, f64, Outcome)> = None;
     let mut restarts = Vec::new();

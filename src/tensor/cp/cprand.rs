@@ -12,7 +12,7 @@ use super::solve::{Factored, pseudo_inverse};
 use super::start::uniform;
 use super::state::{ColumnNorm, State};
 use super::sweeps::relative;
-use super::{CpError, Input};
+use super::{CpError, Input, check_room};
 use crate::kernels::gemm::{MatMut, MatRef, matmul};
 use crate::kernels::simd::Real;
 use crate::run::seed::{Rng, Streams};
@@ -128,6 +128,7 @@ const PROBES: usize = 1 << 14;
 /// instead of a complex Fourier one, and all modes stay mixed until the end.
 pub fn cprand<T: Real>(input: Input<'_, T>, options: &Rand, run: &Run<'_>) -> Result<RandFit, CpError> {
     options.check()?;
+    check_room(input.shape(), options.rank, options.rows())?;
     input.check()?;
     let Input::Dense(x) = input else {
         let what = if matches!(input, Input::Sparse(_)) { "a sparse tensor" } else { "a tensor with missing cells" };

@@ -2,7 +2,7 @@
 
 use super::options::{CpFit, Options, Run};
 use super::sweeps::{Signs, fit};
-use super::{CpError, Input};
+use super::{CpError, Input, check_room};
 use crate::kernels::simd::Real;
 
 /// How a non-negative factor is solved for.
@@ -32,6 +32,7 @@ pub fn hals<T: Real>(
     run: &Run<'_>,
 ) -> Result<CpFit, CpError> {
     options.check()?;
+    check_room(input.shape(), options.rank, 0)?;
     let order = input.shape().len();
     if nonneg.len() != order {
         return Err(CpError::Options(format!("signs are given for {} modes and the tensor has {order}", nonneg.len())));

@@ -50,6 +50,22 @@ pub use options::{CpFit, Init, Missing, Options, Restart, Run, StopReason, Trace
 pub use solve::pseudo_inverse;
 pub use state::{canonical, fix_signs, permute};
 
+/// Numbers that factors and small systems may take: 16 GiB.
+const MOST_NUMBERS: f64 = (1u64 << 31) as f64;
+
+/// Refuses a rank, or samples, for which there could be no memory.
+fn check_room(shape: &[usize], rank: usize, samples: usize) -> Result<(), CpError> {
+    let (r, longest) = (rank as f64, shape.iter().copied().max().unwrap_or(0) as f64);
+    let rows: f64 = shape.iter().map(|&n| n as f64).sum();
+    // Factors twice, some systems of (R, R), and the sample.
+    let needed = r * (2.0 * rows + 4.0 * r) + samples as f64 * (r + longest);
+    if needed > MOST_NUMBERS {
+        let (what, remedy) = ("the model and its systems", "ask for a lower rank or fewer samples");
+        return Err(CpError::Memory { what, needed, limit: MOST_NUMBERS, remedy });
+    }
+    Ok(())
+}
+
 /// What can be wrong with a request or its data.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]

@@ -3,16 +3,16 @@
 use super::schedule;
 use crate::cli::args::{CheckArgs, OutputArgs, not_negative, positive, share};
 use crate::cli::failure::{Failure, Outcome, complete};
-use crate::cli::output::to_json;
+use crate::cli::output::{refuse_same_file, to_json};
 use crate::cli::report;
 use crate::cli::session::Session;
 use crate::nn::schedule::Schedule;
 use crate::nn::tdn::equivariance::{Equivariance, equivariance};
 use crate::nn::tdn::train::statistics;
-use crate::nn::tdn::{Fit, FitConfig, Forces, ProductKind, Structure, Tdn, TdnConfig, TdnError, fit, potential, xyz};
+use crate::nn::tdn::{Fit, FitConfig, Forces, ProductKind, Structure, Tdn, TdnConfig, TdnError, fit, potential};
 use crate::nn::train::TrainError;
 use crate::run::check::MetricRow;
-use crate::table::{AtomicFile, BadInput};
+use crate::table::{AtomicFile, BadInput, xyz};
 use crate::tensor::cg::{CgError, RankSchedule};
 use candle_core::DType;
 use clap::{Args, ValueEnum, ValueHint};
@@ -46,8 +46,8 @@ pub struct TrainArgs {
     /// --generate: keep the structures as extended XYZ.
     #[arg(long, value_name = "FILE.xyz", value_hint = ValueHint::FilePath, requires = "generate")]
     save_data: Option<PathBuf>,
-    /// Share of the structures that is kept aside.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.2, value_parser = share)]
+    /// Share of the structures that is kept aside, at least one.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.2, value_parser = some)]
     validation: f64,
     /// Terms of the product: a number, linear, quadratic, log or full.
     #[arg(short, long, value_name = "R|SCHEDULE", default_value = "8", value_parser = schedule)]
@@ -102,6 +102,11 @@ enum ForcesArg {
     Direct,
 }
 
+/// A share above 0.
+fn some(text: &str) -> Result<f64, String> {
+    share(text).and_then(|s| if s > 0.0 { Ok(s) } else { Err("expected a share above 0 and below 1".into()) })
+}
+
 const METRICS: [&str; 7] =
     ["force_rmse", "force_ratio", "energy_mae_per_atom", "equivariance_energy", "equivariance_forces", "seconds", "params"];
 /// Structures and rotations that equivariance is measured on.
@@ -123,15 +128,17 @@ pub fn run(args: TrainArgs, mut session: Session) -> Outcome {
     }
     report::validate_claims(&args.check, &METRICS.map(String::from), &[])?;
     session.dtype = "f32";
+    refuse_same_file(&[("-o", args.output.output.as_deref()), ("--save-data", args.save_data.as_deref())])?;
     let output = session.open_outputs(&args.output)?;
-    let mut structures = structures(&args, &mut session)?;
+    let data = args.save_data.as_ref().map(AtomicFile::create).transpose()?;
+    let mut structures = structures(&args, &mut session, data)?;
     structures.shuffle(&mut session.streams().stream("cg train", 0));
     let kept = ((structures.len() as f64 * args.validation).round() as usize).clamp(1, structures.len().saturating_sub(1).max(1));
     if structures.len() < 2 {
         return Err(Failure::usage("one structure cannot be trained on and kept aside: give at least 2"));
     }
     let (held, train) = structures.split_at(kept);
-    let mut kinds: Vec<String> = train.iter().flat_map(|s| s.symbols.clone()).collect();
+    let mut kinds: Vec<String> = structures.iter().flat_map(|s| s.symbols.clone()).collect();
     kinds.sort_unstable();
     kinds.dedup();
     let (mean_neighbours, mean_atoms) = statistics(train, args.cutoff, TdnConfig::default().max_neighbours).map_err(failure)?;
@@ -186,14 +193,17 @@ pub fn run(args: TrainArgs, mut session: Session) -> Outcome {
     })
 }
 
-fn structures(args: &TrainArgs, session: &mut Session) -> Outcome<Vec<Structure>> {
+fn structures(args: &TrainArgs, session: &mut Session, data: Option<AtomicFile>) -> Outcome<Vec<Structure>> {
     if let Some(count) = args.generate {
         // Noise of 0.1 spreads atoms around their places of rest.
         let atoms = args.atoms.map_or(6, |n| n as usize);
         let drawn = potential::clusters(count as usize, atoms, 0.1, session.seed).map_err(|e| Failure::usage(e.to_string()))?;
-        if let Some(path) = &args.save_data {
-            let mut file = AtomicFile::create(path)?;
-            file.write_all(xyz::write(&drawn).as_bytes())?;
+        if let Some(mut file) = data {
+            let frame = |s: &Structure| {
+                let Structure { symbols, positions, energy, forces } = s.clone();
+                xyz::Frame { symbols, positions, energy, forces }
+            };
+            file.write_all(xyz::write(&drawn.iter().map(frame).collect::<Vec<_>>()).as_bytes())?;
             file.commit()?;
         }
         return Ok(drawn);
@@ -201,7 +211,12 @@ fn structures(args: &TrainArgs, session: &mut Session) -> Outcome<Vec<Structure>
     let path = args.input.as_deref().unwrap_or("-");
     let text =
         String::from_utf8(session.open_raw(path)?).map_err(|_| BadInput::new(path, "is not text, expected extended XYZ"))?;
-    xyz::parse(&text).map_err(|e| BadInput::new(path, e.to_string()).into())
+    let frames = xyz::parse(&text).map_err(|e| BadInput::new(path, e.to_string()))?;
+    let structure = |f: xyz::Frame| {
+        let xyz::Frame { symbols, positions, energy, forces } = f;
+        Structure { symbols, positions, energy, forces }
+    };
+    Ok(frames.into_iter().map(structure).collect())
 }
 
 fn row(product: &str, told: &Fit, turned: Equivariance, seconds: f64, params: usize) -> MetricRow {

@@ -1,4 +1,5 @@
-//! Products of equivariant features with weights: z = M(x ⊗ y) with channels, in five connection modes, three forms and with gradients.
+//! Products of features that are coupled by a fixed tensor M (d, d, d), with weights: z = M(x ⊗ y) with channels, in five connection modes, three
+//! forms and with gradients. Made for M of Clebsch-Gordan coefficients and equivariant features, d = (L + 1)².
 //!
 //! | mode | weights | output |
 //! |---|---|---|
@@ -20,7 +21,7 @@
 //! With one weight for all paths, the exact forms take fewer operations than R = 7 L² factors in every mode up to L = 13 (3 nnz against
 //! 6 R d a channel, nnz = 16, 137, 611, 2052, … 294 514 at L = 12), and with one y for many channels the per-edge matrix beats both once
 //! d < 2 R. What factors gain is dense arithmetic, which runs up to three times as fast as sums over entries. The published speed-ups are
-//! against products with a weight for every path, [`counts::fully_connected`]: most of them come from sharing the weight.
+//! against products with a weight for every path: most of them come from sharing the weight.
 
 pub mod counts;
 mod factors;
@@ -28,14 +29,9 @@ mod lines;
 mod modes;
 pub mod reference;
 mod sparse;
-#[cfg(test)]
-mod tests;
 
-use super::CgError;
-use super::blocks::CgTensor;
 use crate::kernels::pieces::Plan;
 use crate::kernels::simd::Real;
-use crate::tensor::model::Matrix;
 use factors::Factors;
 use serde::{Deserialize, Serialize};
 use sparse::Entries;
@@ -55,11 +51,22 @@ pub enum Mode {
 /// All of them.
 pub const MODES: [Mode; 5] = [Mode::Uvu, Mode::Uvw, Mode::Uuu, Mode::Uuw, Mode::Uvv];
 
-impl FromStr for Mode {
-    type Err = CgError;
+/// What can be wrong with a mode or its channels.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChannelsError {
+    #[error("\"{0}\" is no connection mode, expected one of uvu, uvw, uuu, uuw, uvv")]
+    UnknownMode(String),
+    #[error("{0} is 0, expected at least 1")]
+    Zero(&'static str),
+    #[error("the number of channels of y is {v}, expected that of x, {u}, in mode {mode}")]
+    Unequal { mode: Mode, u: usize, v: usize },
+}
 
-    fn from_str(text: &str) -> Result<Self, CgError> {
-        MODES.into_iter().find(|m| m.to_string() == text).ok_or_else(|| CgError::UnknownMode { found: text.to_string() })
+impl FromStr for Mode {
+    type Err = ChannelsError;
+
+    fn from_str(text: &str) -> Result<Self, ChannelsError> {
+        MODES.into_iter().find(|m| m.to_string() == text).ok_or_else(|| ChannelsError::UnknownMode(text.to_string()))
     }
 }
 
@@ -92,7 +99,7 @@ impl Channels {
     ///
     /// # Errors
     /// A number of 0; `v` other than `u` where y has the channels of x.
-    pub fn new(mode: Mode, u: usize, v: usize, w: usize) -> Result<Self, CgError> {
+    pub fn new(mode: Mode, u: usize, v: usize, w: usize) -> Result<Self, ChannelsError> {
         let out = match mode {
             Mode::Uvu | Mode::Uuu => u,
             Mode::Uvw | Mode::Uuw => w,
@@ -101,12 +108,11 @@ impl Channels {
         for (what, n) in [("the number of channels of x", u), ("the number of channels of y", v), ("the number of outputs", out)]
         {
             if n == 0 {
-                return Err(CgError::Setting { what, found: "0".into(), expected: "at least 1".into() });
+                return Err(ChannelsError::Zero(what));
             }
         }
         if matches!(mode, Mode::Uuu | Mode::Uuw) && u != v {
-            let expected = format!("that of x, {u}, in mode {mode}");
-            return Err(CgError::Setting { what: "the number of channels of y", found: v.to_string(), expected });
+            return Err(ChannelsError::Unequal { mode, u, v });
         }
         Ok(Self { mode, u, v, out })
     }
@@ -140,6 +146,15 @@ pub struct Gradients<'a, T> {
     pub factors: [Option<&'a mut [T]>; 3],
 }
 
+/// A number of M that is not zero.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Entry {
+    pub i: u32,
+    pub j: u32,
+    pub k: u32,
+    pub value: f64,
+}
+
 /// How M is held.
 enum Core<T> {
     Exact(Entries<T>),
@@ -165,38 +180,31 @@ pub struct TensorProduct<T> {
 }
 
 impl<T: Real> TensorProduct<T> {
-    /// By the entries of M.
-    pub fn exact(m: &CgTensor) -> Self {
-        Self { core: Core::Exact(Entries::new(m)), d: m.dim(), entries: m.entries().len(), rank: 0 }
+    /// By the entries of M, (d, d, d). Panics when an index is not below d.
+    pub fn exact(d: usize, entries: &[Entry]) -> Self {
+        Self { core: Core::Exact(Entries::new(d, entries)), d, entries: entries.len(), rank: 0 }
     }
 
     /// By one matrix for every y. Where y has as many channels as the output a matrix would be used once: the entries are summed
-    /// directly there, as in the exact form.
-    pub fn per_edge(m: &CgTensor) -> Self {
-        Self { core: Core::PerEdge(Entries::new(m)), d: m.dim(), entries: m.entries().len(), rank: 0 }
+    /// directly there, as in the exact form. Panics as [`exact`](Self::exact).
+    pub fn per_edge(d: usize, entries: &[Entry]) -> Self {
+        Self { core: Core::PerEdge(Entries::new(d, entries)), d, entries: entries.len(), rank: 0 }
     }
 
-    /// By factors A, B, C of (d, R) each.
-    ///
-    /// # Errors
-    /// Factors of different shapes, or without columns.
-    pub fn cp(factors: &[Matrix; 3]) -> Result<Self, CgError> {
-        let [a, b, c] = factors;
-        for f in [b, c] {
-            if (f.rows, f.cols) != (a.rows, a.cols) {
-                let (found, expected) = (format!("{} x {}", f.rows, f.cols), format!("{} x {} as the first", a.rows, a.cols));
-                return Err(CgError::Setting { what: "the shape of a factor", found, expected });
-            }
-        }
-        if a.cols == 0 {
-            return Err(CgError::RankZero);
-        }
-        Ok(Self { core: Core::Cp(Factors::new(factors)), d: a.rows, entries: 0, rank: a.cols })
+    /// By factors A, B, C of (d, R) each, R at least 1. Panics on other lengths.
+    pub fn cp(d: usize, rank: usize, factors: [&[f64]; 3]) -> Self {
+        assert!(rank > 0 && factors.iter().all(|f| f.len() == d * rank), "tensor product: factors of {d} x {rank}");
+        Self { core: Core::Cp(Factors::new(d, rank, factors)), d, entries: 0, rank }
     }
 
-    /// (L + 1)².
+    /// d.
     pub fn dim(&self) -> usize {
         self.d
+    }
+
+    /// Terms of the CP form, 0 of the others.
+    pub fn rank(&self) -> usize {
+        self.rank
     }
 
     pub fn form(&self) -> Form {
@@ -278,12 +286,7 @@ impl<T: Real> TensorProduct<T> {
                 wanted.then(|| rest.split_off_mut(..len).expect("room for all factors"))
             });
             for (n, item) in plan.rows_of(chunk).enumerate() {
-                let part = |v: &mut Option<&mut [T]>, width: usize| {
-                    v.as_deref_mut().map(|v| std::ptr::from_mut(&mut v[n * width..][..width]))
-                };
-                let (dx, dy, dw) = (part(&mut dx, d * c.u), part(&mut dy, d * c.v), part(&mut dw, c.weights()));
-                // SAFETY: parts of three different slices, borrowed here alone.
-                let [x, y, w] = [dx, dy, dw].map(|p| p.map(|p| unsafe { &mut *p }));
+                let (x, y, w) = (part(&mut dx, n, d * c.u), part(&mut dy, n, d * c.v), part(&mut dw, n, c.weights()));
                 let to = Gradients { x, y, w, factors: sums.each_mut().map(|s| s.as_deref_mut()) };
                 modes::backward(&self.core, d, c, self.item(c, &from, item), &gradient[item * d * c.out..][..d * c.out], to);
             }
@@ -294,4 +297,9 @@ impl<T: Real> TensorProduct<T> {
         let (x, y, w) = (self.d * c.u, self.d * c.v, c.weights());
         Operands { x: &from.x[item * x..][..x], y: &from.y[item * y..][..y], w: &from.w[item * w..][..w] }
     }
+}
+
+/// Part `n` of slices of `width` numbers.
+fn part<'a, T>(of: &'a mut Option<&mut [T]>, n: usize, width: usize) -> Option<&'a mut [T]> {
+    of.as_deref_mut().map(|of| &mut of[n * width..][..width])
 }

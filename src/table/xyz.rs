@@ -6,8 +6,17 @@
 //! cell here.
 //! Source: the extended XYZ specification of libAtoms.
 
-use super::graph::Structure;
 use std::fmt::Write as _;
+
+/// One frame.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Frame {
+    /// Chemical symbols.
+    pub symbols: Vec<String>,
+    pub positions: Vec<[f64; 3]>,
+    pub energy: Option<f64>,
+    pub forces: Option<Vec<[f64; 3]>>,
+}
 
 /// Where and what.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -118,7 +127,7 @@ fn number(word: Word<'_>, line: usize, what: &str) -> Result<f64, XyzError> {
 ///
 /// # Errors
 /// The first thing that is not as expected, with its place.
-pub fn parse(text: &str) -> Result<Vec<Structure>, XyzError> {
+pub fn parse(text: &str) -> Result<Vec<Frame>, XyzError> {
     let lines: Vec<&str> = text.lines().collect();
     let mut out = Vec::new();
     let mut at = 0;
@@ -134,7 +143,7 @@ pub fn parse(text: &str) -> Result<Vec<Structure>, XyzError> {
     Ok(out)
 }
 
-fn frame(lines: &[&str], at: usize) -> Result<(Structure, usize), XyzError> {
+fn frame(lines: &[&str], at: usize) -> Result<(Frame, usize), XyzError> {
     let head = words(lines[at]);
     let count = match head.as_slice() {
         [(_, word)] if word.parse::<usize>().is_ok_and(|n| n > 0) => word.parse::<usize>().unwrap_or(0),
@@ -161,11 +170,12 @@ fn frame(lines: &[&str], at: usize) -> Result<(Structure, usize), XyzError> {
         Some(word) => properties(word, at + 2)?,
         None => vec![Group { kind: Kind::Species, width: 1 }, Group { kind: Kind::Position, width: 3 }],
     };
-    let width: usize = groups.iter().map(|g| g.width).sum();
-    let mut structure = Structure { energy, ..Structure::default() };
+    let width = groups.iter().fold(0usize, |sum, g| sum.saturating_add(g.width));
+    let mut structure = Frame { energy, ..Frame::default() };
     let has_forces = groups.iter().any(|g| g.kind == Kind::Force);
     let mut forces = Vec::new();
-    for row in at + 2..at + 2 + count {
+    let end = (at + 2).saturating_add(count);
+    for row in at + 2..end {
         let Some(line) = lines.get(row) else {
             let found = format!("the end of the text after {} of {count} atoms", row - at - 2);
             return Err(XyzError { line: row + 1, column: 1, found, expected: format!("atom {}", row - at - 1) });
@@ -192,7 +202,7 @@ fn frame(lines: &[&str], at: usize) -> Result<(Structure, usize), XyzError> {
         }
     }
     structure.forces = has_forces.then_some(forces);
-    Ok((structure, at + 2 + count))
+    Ok((structure, end))
 }
 
 /// `name:type:width` triples, joined by colons.
@@ -233,7 +243,7 @@ fn properties((column, text): Word<'_>, line: usize) -> Result<Vec<Group>, XyzEr
 }
 
 /// Structures as text that [`parse`] reads back to the same numbers: the shortest decimals that do.
-pub fn write(structures: &[Structure]) -> String {
+pub fn write(structures: &[Frame]) -> String {
     let mut out = String::new();
     for s in structures {
         let forces = s.forces.as_ref().map_or("", |_| ":forces:R:3");
@@ -249,4 +259,56 @@ pub fn write(structures: &[Structure]) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn xyz_is_read_back_as_written() {
+        let all: Vec<Frame> = (0..3)
+            .map(|k| Frame {
+                symbols: ["A", "B"].map(String::from).to_vec(),
+                positions: vec![[0.1 * f64::from(k), -1.0 / 3.0, 1e-9], [2.0, 1e20, 0.0]],
+                energy: (k != 2).then_some(-0.7),
+                forces: (k != 1).then(|| vec![[1.0, 0.25, -1.0 / 7.0]; 2]),
+            })
+            .collect();
+        assert_eq!(parse(&write(&all)).unwrap(), all);
+        let plain = "2\nwater or so\nO 0 0 0\nH 1e0 -.5 3\n\n1\nenergy=-1.5 name=\"a b\" Properties=species:S:1:tag:I:2:pos:R:3\nH 7 8 1 2 3\n";
+        let found = parse(plain).unwrap();
+        assert_eq!((found.len(), found[1].energy, found[0].positions[1]), (2, Some(-1.5), [1.0, -0.5, 3.0]));
+        assert_eq!(found[1].positions, [[1.0, 2.0, 3.0]]);
+        assert_eq!(parse("").unwrap(), []);
+    }
+
+    #[test]
+    fn damaged_xyz_is_named_with_its_place() {
+        let at = |text: &str, line: usize, column: usize, part: &str| {
+            let error = parse(text).unwrap_err();
+            assert_eq!((error.line, error.column), (line, column), "{error}");
+            assert!(error.to_string().contains(part), "{error}");
+        };
+        at("x\n", 1, 1, "\"x\"");
+        at("0\n\n", 1, 1, "number of atoms");
+        at("-3\n\n", 1, 1, "\"-3\"");
+        at("2 3\n\n", 1, 1, "\"2 3\"");
+        at("1", 2, 1, "end of the text");
+        at("18446744073709551615\n\nH 0 0 0\n", 4, 1, "1 of 18446744073709551615 atoms");
+        at("1\nProperties=species:S:1:pos:R:3:tag:I:18446744073709551615\nH 0 0\n", 3, 6, "3 columns");
+        at("2\n\nH 0 0 0\n", 4, 1, "1 of 2 atoms");
+        at("1\n\nH 0 0\n", 3, 6, "3 columns");
+        at("1\n\nH 0 0 0 1\n", 3, 9, "5 columns");
+        at("1\n\nH 0 zero 0\n", 3, 5, "\"zero\"");
+        at("1\n\nH 0 nan 0\n", 3, 5, "finite");
+        at("1\nenergy=abc\nH 0 0 0\n", 2, 8, "\"abc\"");
+        at("1\nenergy=1 pbc=\"T F F\"\nH 0 0 0\n", 2, 15, "pbc");
+        at("1\nname=\"x\nH 0 0 0\n", 2, 6, "closing");
+        at("1\nProperties=species:S:1:pos:R\nH 0 0 0\n", 2, 12, "triples");
+        at("1\nProperties=species:S:1\nH\n", 2, 12, "pos:R:3");
+        at("1\nProperties=species:S:1:pos:I:3\nH 0 0 0\n", 2, 12, "pos:R:3");
+        at("1\nProperties=species:S:1:pos:R:3:forces:R:0\nH 0 0 0\n", 2, 12, "width");
+        at("1\nProperties=species:S:1:pos:R:3:pos:R:3\nH 0 0 0 0 0 0\n", 2, 12, "twice");
+    }
 }

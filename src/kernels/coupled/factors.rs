@@ -5,7 +5,6 @@ use crate::kernels::elementwise::mul_assign;
 use crate::kernels::gemm::{MatMut, MatRef, Start, matmul, tile, with_scratch};
 use crate::kernels::pieces::split;
 use crate::kernels::simd::Real;
-use crate::tensor::model::Matrix;
 
 /// A, B, C, (d, R) in rows.
 pub struct Factors<T> {
@@ -20,9 +19,9 @@ pub struct Factors<T> {
 pub type FactorSums<'a, T> = [Option<&'a mut [T]>; 3];
 
 impl<T: Real> Factors<T> {
-    pub fn new([a, b, c]: &[Matrix; 3]) -> Self {
-        let cast = |m: &Matrix| m.values.iter().map(|v| T::from_f64(*v)).collect();
-        Self { d: a.rows, rank: a.cols, a: cast(a), b: cast(b), c: cast(c) }
+    pub fn new(d: usize, rank: usize, factors: [&[f64]; 3]) -> Self {
+        let [a, b, c] = factors.map(|f| f.iter().map(|v| T::from_f64(*v)).collect());
+        Self { d, rank, a, b, c }
     }
 
     pub fn set(&mut self, [a, b, c]: [&[T]; 3]) {

@@ -1,10 +1,14 @@
 //! Goldens of the published layers, agreement of all forms with the definition, gradients, threads.
 
-use super::super::tests::{flat, goldens, normal};
-use super::super::{CpConfig, als};
-use super::*;
+use super::bench::fully_connected;
+use super::product::cp_product;
+use super::tests::{flat, goldens, normal};
+use super::{CgTensor, CpConfig, als};
+use crate::kernels::coupled::{Channels, Form, Gradients, MODES, Mode, Operands, TensorProduct, reference};
+use crate::kernels::simd::Real;
 use crate::kernels::testing::{bits, cast, close, differences, in_pool, wide};
 use crate::run::observer::Silent;
+use crate::tensor::model::Matrix;
 use std::sync::Arc;
 
 fn tensor(l: usize) -> Arc<CgTensor> {
@@ -47,11 +51,7 @@ fn forms<T: Real>(l: usize, rank: usize) -> Vec<(TensorProduct<T>, Vec<f64>)> {
     let m = tensor(l);
     let (factors, dense) = random_factors(m.dim(), rank);
     let exact = m.dense().into_values();
-    vec![
-        (TensorProduct::exact(&m), exact.clone()),
-        (TensorProduct::per_edge(&m), exact),
-        (TensorProduct::cp(&factors).unwrap(), dense),
-    ]
+    vec![(m.exact_product(), exact.clone()), (m.per_edge_product(), exact), (cp_product(&factors).unwrap(), dense)]
 }
 
 #[test]
@@ -72,9 +72,9 @@ fn layers_give_what_the_published_ones_give() {
             out
         };
         // Sums of some tens of products below 10 in f64, in other orders; the largest outputs are about 50.
-        close(&run(&TensorProduct::exact(&m)), &flat(&case["exact"]), 1e-14, "exact");
-        close(&run(&TensorProduct::per_edge(&m)), &flat(&case["exact"]), 1e-14, "per edge");
-        close(&run(&TensorProduct::cp(&factors).unwrap()), &flat(&case["cp"]), 1e-14, "CP");
+        close(&run(&m.exact_product()), &flat(&case["exact"]), 1e-14, "exact");
+        close(&run(&m.per_edge_product()), &flat(&case["exact"]), 1e-14, "per edge");
+        close(&run(&cp_product(&factors).unwrap()), &flat(&case["cp"]), 1e-14, "CP");
         seen += 1;
     }
     assert_eq!(seen, 6);
@@ -111,9 +111,9 @@ fn gradients_are_central_differences() {
         for c in cases().into_iter().filter(|c| c.u < 19) {
             let (d, batch) = (product.dim(), 2);
             let [x, y, w, g] = numbers(&c, d, batch);
-            let rank = product.rank;
-            let factors = match &product.core {
-                Core::Cp(_) => random_factors(d, rank).0.map(|m| m.values),
+            let rank = product.rank();
+            let factors = match product.form() {
+                Form::Cp => random_factors(d, rank).0.map(|m| m.values),
                 _ => [vec![], vec![], vec![]],
             };
             let (mut dx, mut dy, mut dw) = (vec![f64::NAN; x.len()], vec![f64::NAN; y.len()], vec![f64::NAN; w.len()]);
@@ -122,7 +122,7 @@ fn gradients_are_central_differences() {
             let to = Gradients { x: Some(&mut dx), y: Some(&mut dy), w: Some(&mut dw), factors: places };
             product.backward(&c, Operands { x: &x, y: &y, w: &w }, &g, to);
             let value = |x: &[f64], y: &[f64], w: &[f64], f: Option<[&[f64]; 3]>| {
-                let changed = f.map(|f| TensorProduct::<f64>::cp(&f.map(|v| Matrix::new(d, rank, v.to_vec()))).unwrap());
+                let changed = f.map(|f| TensorProduct::<f64>::cp(d, rank, f));
                 let mut out = vec![0.0; g.len()];
                 changed.as_ref().unwrap_or(&product).forward(&c, Operands { x, y, w }, &mut out);
                 out.iter().zip(&g).map(|(a, b)| a * b).sum::<f64>()
@@ -145,7 +145,7 @@ fn gradients_are_central_differences() {
 #[test]
 fn gradients_that_are_not_wanted_change_nothing() {
     let m = tensor(1);
-    let product = TensorProduct::<f64>::cp(&random_factors(4, 6).0).unwrap();
+    let product = cp_product::<f64>(&random_factors(4, 6).0).unwrap();
     for c in cases() {
         let [x, y, w, g] = numbers(&c, m.dim(), 2);
         let from = Operands { x: &x, y: &y, w: &w };
@@ -197,7 +197,7 @@ fn threads_do_not_change_the_bits() {
 
 #[test]
 fn exact_forms_commute_with_rotations_and_fits_as_far_as_they_are_exact() {
-    use super::super::{Rotation, WignerD};
+    use super::{Rotation, WignerD};
     let m = tensor(1);
     let d4 = |rank: usize| als::decompose_cg(&m, rank, &CpConfig::at(1, 0), &Silent).unwrap();
     let turn = WignerD::new(&Rotation::euler(0.4, 1.0, 2.0), 1);
@@ -212,28 +212,28 @@ fn exact_forms_commute_with_rotations_and_fits_as_far_as_they_are_exact() {
         let (a, b) = (turn.apply(&run(&x, &y), 5), run(&turn.apply(&x, 5), &turn.apply(&y, 1)));
         a.iter().zip(&b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
     };
-    assert!(broken(&TensorProduct::exact(&m)) < 1e-14 && broken(&TensorProduct::per_edge(&m)) < 1e-14);
-    assert!(broken(&TensorProduct::cp(&d4(8).factors).unwrap()) < 1e-11);
-    assert!(broken(&TensorProduct::cp(&d4(4).factors).unwrap()) > 1e-2);
+    assert!(broken(&m.exact_product()) < 1e-14 && broken(&m.per_edge_product()) < 1e-14);
+    assert!(broken(&cp_product(&d4(8).factors).unwrap()) < 1e-11);
+    assert!(broken(&cp_product(&d4(4).factors).unwrap()) > 1e-2);
 }
 
 #[test]
 fn operation_counts_are_those_of_the_formulas() {
     let m = tensor(2);
     let c = Channels::new(Mode::Uvu, 64, 1, 0).unwrap();
-    let (exact, edge) = (TensorProduct::<f32>::exact(&m), TensorProduct::<f32>::per_edge(&m));
+    let (exact, edge) = (m.exact_product::<f32>(), m.per_edge_product::<f32>());
     // 137 entries, d = 9: entries + 2 · entries · u + d u; 2 entries + 2 d² u + d u.
     assert_eq!(exact.operations(&c), 137 + 2 * 137 * 64 + 9 * 64);
     assert_eq!(edge.operations(&c), 2 * 137 + 2 * 81 * 64 + 9 * 64);
     let (small, large) = (random_factors(9, 3).0, random_factors(9, 28).0);
-    let (small, large) = (TensorProduct::<f32>::cp(&small).unwrap(), TensorProduct::<f32>::cp(&large).unwrap());
+    let (small, large) = (cp_product::<f32>(&small).unwrap(), cp_product::<f32>(&large).unwrap());
     // R = 3 is below d/2: by factors. R = 28 folds.
     assert_eq!(small.operations(&c), 3 * 3 * 9 + 4 * 3 * 9 * 64 + 9 * 64);
     assert_eq!(large.operations(&c), 3 * 28 * 9 + 2 * 28 * 81 + 2 * 81 * 64 + 9 * 64);
     assert!(edge.operations(&c) < large.operations(&c) && small.operations(&c) < edge.operations(&c));
     // A weight for every path: more than all of them.
     let full = Channels::new(Mode::Uvw, 16, 1, 16).unwrap();
-    assert!(counts::fully_connected(&full, 2) > edge.operations(&full));
+    assert!(fully_connected(&full, 2) > edge.operations(&full));
 }
 
 #[test]
@@ -244,10 +244,10 @@ fn requests_that_make_no_sense_are_refused() {
     for mode in MODES {
         assert_eq!(mode.to_string().parse::<Mode>().unwrap(), mode);
     }
-    assert!(TensorProduct::<f32>::cp(&[Matrix::zeros(4, 2), Matrix::zeros(4, 2), Matrix::zeros(9, 2)]).is_err());
-    assert!(TensorProduct::<f32>::cp(&[Matrix::zeros(4, 0), Matrix::zeros(4, 0), Matrix::zeros(4, 0)]).is_err());
+    assert!(cp_product::<f32>(&[Matrix::zeros(4, 2), Matrix::zeros(4, 2), Matrix::zeros(9, 2)]).is_err());
+    assert!(cp_product::<f32>(&[Matrix::zeros(4, 0), Matrix::zeros(4, 0), Matrix::zeros(4, 0)]).is_err());
     // No items are fine.
-    TensorProduct::<f64>::exact(&tensor(1)).forward(
+    tensor(1).exact_product::<f64>().forward(
         &Channels::new(Mode::Uvu, 2, 1, 0).unwrap(),
         Operands { x: &[], y: &[], w: &[] },
         &mut [],

@@ -30,20 +30,3 @@ pub fn forward(form: Form, c: &Channels, d: usize, entries: usize, rank: usize) 
         Mode::Uvv => 2 * d * u * v + pair(v),
     }
 }
-
-/// Forward, of e3nn's fully connected product (mode uvw) with a weight for every path: what the paper compares with. A weighted outer
-/// product per path, then the path's block.
-pub fn fully_connected(c: &Channels, lmax: usize) -> u64 {
-    let mut sum = 0u64;
-    for l1 in 0..=lmax {
-        for l2 in 0..=lmax {
-            for l3 in l1.abs_diff(l2)..=lmax.min(l1 + l2) {
-                let block = super::super::blocks::block(l1, l2, l3);
-                let entries = block.iter().filter(|v| **v != 0.0).count() as u64;
-                let (u, v, w) = (c.u as u64, c.v as u64, c.out as u64);
-                sum += 3 * entries * u * v + 2 * (2 * l3 as u64 + 1) * u * v * w;
-            }
-        }
-    }
-    sum
-}

@@ -1,6 +1,6 @@
 //! The exact forms: sums over the entries of M.
 
-use super::super::blocks::CgTensor;
+use super::Entry;
 use super::lines::pair_dots;
 use crate::kernels::gemm::{MatMut, MatRef, Start, tile, with_scratch};
 use crate::kernels::rows::{each_vector, get, put};
@@ -22,10 +22,10 @@ struct Rows<T> {
 }
 
 impl<T: Real> Rows<T> {
-    fn new(m: &CgTensor, roles: impl Fn([u32; 3]) -> [u32; 3]) -> Self {
-        let mut all: Vec<([u32; 3], f64)> = m.entries().iter().map(|e| (roles([e.i, e.j, e.k]), e.value)).collect();
+    fn new(d: usize, entries: &[Entry], roles: impl Fn([u32; 3]) -> [u32; 3]) -> Self {
+        let mut all: Vec<([u32; 3], f64)> = entries.iter().map(|e| (roles([e.i, e.j, e.k]), e.value)).collect();
         all.sort_by_key(|e| e.0);
-        let starts = (0..=m.dim() as u32).map(|row| all.partition_point(|e| e.0[0] < row)).collect();
+        let starts = (0..=d as u32).map(|row| all.partition_point(|e| e.0[0] < row)).collect();
         Self { starts, terms: all.into_iter().map(|([_, p, q], v)| Term { p, q, value: T::from_f64(v) }).collect() }
     }
 
@@ -47,12 +47,16 @@ pub struct Entries<T> {
 }
 
 impl<T: Real> Entries<T> {
-    pub fn new(m: &CgTensor) -> Self {
+    pub fn new(d: usize, entries: &[Entry]) -> Self {
+        assert!(
+            entries.iter().all(|e| [e.i, e.j, e.k].iter().all(|&i| (i as usize) < d)),
+            "tensor product: entries of a tensor of {d}"
+        );
         Self {
-            d: m.dim(),
-            out: Rows::new(m, |[i, j, k]| [k, i, j]),
-            first: Rows::new(m, |[i, j, k]| [i, j, k]),
-            second: Rows::new(m, |[i, j, k]| [j, i, k]),
+            d,
+            out: Rows::new(d, entries, |[i, j, k]| [k, i, j]),
+            first: Rows::new(d, entries, |[i, j, k]| [i, j, k]),
+            second: Rows::new(d, entries, |[i, j, k]| [j, i, k]),
         }
     }
 

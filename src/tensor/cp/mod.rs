@@ -60,7 +60,7 @@ fn check_room(shape: &[usize], rank: usize, samples: usize) -> Result<(), CpErro
     // Factors twice, some systems of (R, R), and the sample.
     let needed = r * (2.0 * rows + 4.0 * r) + samples as f64 * (r + longest);
     if needed > MOST_NUMBERS {
-        let (what, remedy) = ("the model and its systems", "ask for a lower rank or fewer samples");
+        let (what, remedy) = ("a model of this rank", "ask for a lower rank or fewer samples");
         return Err(CpError::Memory { what, needed, limit: MOST_NUMBERS, remedy });
     }
     Ok(())

@@ -42,7 +42,7 @@ peers-training: build ## us and PyTorch on the same training steps: losses first
 peers-scans: build ## the scans of shoal kernels and the same in PyTorch: answers first, then times
 	@CARGO="$(CARGO)" sh scripts/peers_scans.sh
 
-peers-tensors: build ## decompositions and TensorLy on the same tensors: answers first, then times and memory
+peers-tensors: build ## decompositions, TensorLy, GenTen and scipy on the same tensors: answers first, then times and memory
 	@CARGO="$(CARGO)" OUT="$(OUT)" sh scripts/peers_tensors.sh
 
 peers-models: build ## prefill and decode of 130M-shape language models, beside candle's own

@@ -2,6 +2,7 @@
 //!
 //! Modes are counted from 0, in the order of the shape; dense numbers lie in C order, the last index fastest.
 
+use crate::kernels::mttkrp::sparse;
 use crate::kernels::simd::Real;
 
 /// A dense tensor, `shape.iter().product()` numbers in C order.
@@ -60,6 +61,20 @@ impl<T: Real> Sparse<T> {
             assert_eq!(index.len(), values.len(), "indices of mode {mode}");
             assert!(index.iter().all(|&i| (i as usize) < size), "indices of mode {mode} below {size}");
         }
+        Self { shape, indices, values }
+    }
+
+    /// The same tensor, its numbers in the order that the plan of an MTTKRP can borrow
+    /// ([`SparsePlan::of`](crate::kernels::mttkrp::sparse::SparsePlan::of)): by the index of the shortest mode, then the next.
+    /// Cost: a radix sort; 16 bytes a number for it, and one array at a time twice.
+    pub fn arranged(self) -> Self {
+        let Self { shape, mut indices, values } = self;
+        let slices: Vec<&[u32]> = indices.iter().map(Vec::as_slice).collect();
+        let places = sparse::places(&shape, &slices);
+        for index in &mut indices {
+            *index = sparse::gather(index, &places);
+        }
+        let values = sparse::gather(&values, &places);
         Self { shape, indices, values }
     }
 

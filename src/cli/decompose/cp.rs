@@ -332,7 +332,7 @@ fn run_as<T: Real>(args: &CpArgs, mut session: Session) -> Outcome {
     report::validate_claims(&args.check, &METRICS.map(String::from), &[])?;
     let opened = Opened::new(&mut session, &args.output, &args.keep, args.picture.unwrap_or(PictureArg::Factors))?;
     let init = args.start(&mut session)?;
-    let read = args.tensor.read::<T>(&mut session)?;
+    let read = args.tensor.read_arranged::<T>(&mut session)?;
     let started = Instant::now();
     let fitted = fit(args, &session, &read, init)?;
     let seconds = started.elapsed().as_secs_f64();

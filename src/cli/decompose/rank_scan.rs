@@ -37,7 +37,7 @@ pub fn run<T: Real>(
 ) -> Outcome {
     report::validate_claims(check, &METRICS.map(String::from), &[])?;
     let mut opened = session.open_outputs(output)?;
-    let read = tensor.read::<T>(&mut session)?;
+    let read = tensor.read_arranged::<T>(&mut session)?;
     let nonneg = if plan.nonneg { modes(read.data.shape().len())? } else { None };
     let scan = RankScan { options: plan.options, nonneg, solver: plan.solver, ..RankScan::new(plan.ranks) };
     let started = Instant::now();

@@ -1,7 +1,7 @@
 //! Sparse tensors whose absent cells are zero, in sweeps.
 //!
-//! Memory beside the caller's coordinate arrays: what the plan of the MTTKRP holds (see there), and for an SVD start one order of the
-//! numbers at a time, which is dropped after it.
+//! Memory beside the caller's coordinate arrays: what the plan of the MTTKRP holds ([`SparsePlan::of`]: twice the arrays at most when they
+//! are [arranged](Sparse::arranged), else three times), and for an SVD start one order of the numbers at a time, which is dropped after it.
 
 use rayon::prelude::*;
 
@@ -102,7 +102,7 @@ impl Fibres {
 /// A sparse tensor, absent cells zero.
 pub struct SparseData<'a, T: Real> {
     x: &'a Sparse<T>,
-    plan: SparsePlan<T>,
+    plan: SparsePlan<'a, T>,
     scale: f64,
     norm_sq: f64,
     out: Vec<T>,
@@ -113,8 +113,8 @@ impl<'a, T: Real> SparseData<'a, T> {
     pub fn new(x: &'a Sparse<T>) -> Result<Self, CpError> {
         let scale = unit::<T>(peak(x.values(), None)?);
         let norm_sq = sum_over(x.values(), None, 1.0 / scale, |x| x * x);
-        let indices = (0..x.order()).map(|m| x.indices(m).to_vec()).collect();
-        let plan = SparsePlan::new(x.shape(), indices, x.values().to_vec());
+        let indices: Vec<&[u32]> = (0..x.order()).map(|m| x.indices(m)).collect();
+        let plan = SparsePlan::of(x.shape(), &indices, x.values());
         Ok(Self { x, plan, scale, norm_sq, out: Vec::new(), fibres: None })
     }
 }

@@ -14,7 +14,8 @@ mod walk;
 
 use listed::{Listed, Records};
 use rayon::prelude::*;
-use tree::Tree;
+use std::borrow::Cow;
+use tree::{Prefixes, Tree};
 
 use super::tasks::Shared;
 use crate::kernels::gemm::with_scratch;
@@ -43,7 +44,7 @@ const SHARE: usize = 3;
 ///
 /// # Memory
 /// At most three times the coordinates (N indices of 4 bytes and a value for each nonzero), also while it is built: the first tree takes
-/// the coordinates over. Three modes fit with a tree for each (in f32 when there are six nonzeros to a row or more). Where a tree would
+/// the coordinates over, or borrows them from a caller who has them in its order ([`SparsePlan::of`]; then they count). Three modes fit with a tree for each (in f32 when there are six nonzeros to a row or more). Where a tree would
 /// not fit, as with many modes and few shared prefixes, the mode is served by a list of places into one copy of the coordinates, which is
 /// slower ([`SparsePlan::listed`]).
 ///
@@ -51,10 +52,10 @@ const SHARE: usize = 3;
 /// The compressed sparse fibers of Smith and Karypis, Tensor-matrix products with a compressed sparse tensor, 2015, with every mode at the
 /// root of a tree. Ours: stretches of nonzeros instead of rows, levels by what they save, and the bound on memory.
 #[derive(Debug)]
-pub struct SparsePlan<T> {
+pub struct SparsePlan<'a, T: Clone> {
     shape: Vec<usize>,
     nonzeros: usize,
-    modes: Vec<Mode<T>>,
+    modes: Vec<Mode<'a, T>>,
     /// The coordinates, when a mode is listed.
     records: Option<Records<T>>,
 }
@@ -67,70 +68,89 @@ struct Factor<'a, T> {
 }
 
 #[derive(Debug)]
-enum Mode<T> {
-    Tree(Tree<T>),
+enum Mode<'a, T: Clone> {
+    Tree(Tree<'a, T>),
     Listed(Listed),
 }
 
-impl<T: Real> SparsePlan<T> {
+impl<T: Real> SparsePlan<'static, T> {
     /// Arranges nonzeros `values[k]` at `(indices[0][k], indices[1][k], …)`. Equal coordinates add up.
     ///
     /// Cost: a radix sort by all modes, and one by its own index for each further mode. Panics when lengths disagree, an index is outside
     /// of the shape, or there are 2^32 nonzeros or more.
     pub fn new(shape: &[usize], indices: Vec<Vec<u32>>, values: Vec<T>) -> Self {
-        let (order, nonzeros) = (shape.len(), values.len());
-        assert!(order > 0 && indices.len() == order, "sparse: {} lists of indices for a shape {shape:?}", indices.len());
-        assert!(u32::try_from(nonzeros).is_ok(), "sparse: {nonzeros} nonzeros, at most 2^32 - 1 are possible");
-        for (mode, (index, &size)) in indices.iter().zip(shape).enumerate() {
-            assert_eq!(index.len(), nonzeros, "sparse: indices of mode {mode}");
-            assert!(index.par_iter().all(|&i| (i as usize) < size), "sparse: an index of mode {mode} is not below {size}");
+        check(shape, &slices(&indices), values.len());
+        let path = first_path(shape);
+        let places = sort::sorted(&slices(&indices), shape, &path);
+        let mut indices = indices;
+        let sorted = path.iter().map(|&m| Cow::Owned(tree::gather(&std::mem::take(&mut indices[m]), &places))).collect();
+        let arranged = tree::gather(&values, &places);
+        drop((values, places));
+        SparsePlan::grow(shape, sorted, Cow::Owned(arranged), SHARE)
+    }
+}
+
+impl<'a, T: Real> SparsePlan<'a, T> {
+    /// As [`SparsePlan::new`] from coordinates that the caller keeps. Where they lie in the order of [`places`], they serve as the first
+    /// tree, and plan and coordinates together take three times the coordinates at most; else the plan has a copy of its own.
+    pub fn of(shape: &[usize], indices: &[&'a [u32]], values: &'a [T]) -> Self {
+        check(shape, indices, values.len());
+        let path = first_path(shape);
+        if !in_order(indices, &path) {
+            return SparsePlan::new(shape, indices.iter().map(|i| i.to_vec()).collect(), values.to_vec());
         }
+        let sorted = path.iter().map(|&m| Cow::Borrowed(indices[m])).collect();
+        Self::grow(shape, sorted, Cow::Borrowed(values), SHARE - 1)
+    }
+
+    /// `sorted`: the indices in the order of the first tree, along its path.
+    fn grow(shape: &[usize], sorted: Vec<Cow<'a, [u32]>>, values: Cow<'a, [T]>, share: usize) -> Self {
+        let (order, nonzeros) = (shape.len(), values.len());
         let list = nonzeros * size_of::<u32>();
         let own = order * list + nonzeros * size_of::<T>();
         let flat = |mode: usize| tree::bytes::<T>(&[shape[mode].min(nonzeros)], nonzeros, order);
-        let mut by_size: Vec<usize> = (0..order).collect();
-        by_size.sort_by_key(|&m| shape[m]);
-
-        // The first tree takes the coordinates over: its leaves, with the indices it does not list, are the coordinates of all others.
-        let mut modes: Vec<Option<Mode<T>>> = (0..order).map(|_| None).collect();
-        let path_of_first = path(shape, by_size[0]);
-        let places = sort::sorted(&slices(&indices), shape, &path_of_first);
-        let mut indices = indices;
-        let sorted = path_of_first.iter().map(|&m| tree::gather(&std::mem::take(&mut indices[m]), &places)).collect::<Vec<_>>();
-        let nodes = tree::nodes(&sorted);
-        let (mut first, extra) = Tree::new(&path_of_first, sorted, &nodes);
-        first.values = tree::gather(&values, &places);
-        drop((values, places));
+        let by_size = first_path(shape);
+        let mut modes: Vec<Option<Mode<'a, T>>> = (0..order).map(|_| None).collect();
         let mut coordinates: Vec<&[u32]> = vec![&[]; order];
-        for (list, &mode) in extra.iter().chain(&first.leaf).zip(&path_of_first) {
+        for (list, &mode) in sorted.iter().zip(&by_size) {
             coordinates[mode] = list;
         }
-        let mut held = first.held() + extra.len() * list;
+        let mut held: usize = sorted.iter().filter(|list| matches!(list, Cow::Owned(_))).count() * list;
+        if let Cow::Owned(own) = &values {
+            held += own.len() * size_of::<T>();
+        }
+        let prefixes = Prefixes::find(order, |depth| Cow::Borrowed(&sorted[depth]));
+        held += tree::bytes::<T>(&prefixes.nodes, 0, order);
         let mut lists = 0;
         for (done, &mode) in by_size.iter().enumerate().skip(1) {
             let path = path(shape, mode);
             // By the other modes they are sorted.
             let places = sort::sorted(&coordinates, shape, &path[..1]);
-            let sorted = tree::arranged(&coordinates, &path, &places);
-            let nodes = tree::nodes(&sorted);
-            let bytes = tree::bytes::<T>(&nodes, nonzeros, order);
+            let list_of = |depth: usize| Cow::Owned(tree::gather(coordinates[path[depth]], &places));
+            let prefixes = Prefixes::find(order, list_of);
+            let bytes = tree::bytes::<T>(&prefixes.nodes, nonzeros, order);
             // What the modes to come need: a tree each, or a list each and the records.
             let to_come = &by_size[done + 1..];
             let listed = to_come.len() * list + if lists == 0 && !to_come.is_empty() { own } else { 0 };
             let ahead = to_come.iter().map(|&m| flat(m)).sum::<usize>().min(listed);
-            if held + bytes + ahead + list <= SHARE * own {
+            if held + bytes + ahead + list <= share * own {
                 held += bytes;
-                let (mut tree, _) = Tree::new(&path, sorted, &nodes);
-                tree.values = tree::gather(&first.values, &places);
+                let mut tree = Tree::new(&path, prefixes, list_of);
+                tree.values = Cow::Owned(tree::gather(&values, &places));
                 modes[mode] = Some(Mode::Tree(tree));
             } else {
                 held += list + if lists == 0 { own } else { 0 };
                 lists += 1;
+                drop(prefixes);
                 modes[mode] = Some(Mode::Listed(Listed::new(places)));
             }
         }
-        let records = (lists > 0).then(|| Records::new(&coordinates, &first.values));
-        modes[by_size[0]] = Some(Mode::Tree(first));
+        let records = (lists > 0).then(|| Records::new(&coordinates, &values));
+        // The first tree takes the lists over.
+        let levels = prefixes.levels();
+        let leaf = sorted.into_iter().skip(levels.len()).collect();
+        let root = by_size[0];
+        modes[root] = Some(Mode::Tree(Tree { path: by_size, levels, leaf, values }));
         Self { shape: shape.to_vec(), nonzeros, modes: modes.into_iter().flatten().collect(), records }
     }
 
@@ -147,7 +167,7 @@ impl<T: Real> SparsePlan<T> {
         self.nonzeros == 0
     }
 
-    /// Bytes held.
+    /// Bytes held, without the coordinates that are borrowed.
     pub fn bytes(&self) -> usize {
         let modes = self.modes.iter().map(|mode| match mode {
             Mode::Tree(tree) => tree.held(),
@@ -238,6 +258,43 @@ impl<T: Real> SparsePlan<T> {
 
 fn slices(lists: &[Vec<u32>]) -> Vec<&[u32]> {
     lists.iter().map(Vec::as_slice).collect()
+}
+
+/// Panics unless the coordinates fit each other and the shape.
+fn check(shape: &[usize], indices: &[&[u32]], nonzeros: usize) {
+    let order = shape.len();
+    assert!(order > 0 && indices.len() == order, "sparse: {} lists of indices for a shape {shape:?}", indices.len());
+    assert!(u32::try_from(nonzeros).is_ok(), "sparse: {nonzeros} nonzeros, at most 2^32 - 1 are possible");
+    for (mode, (index, &size)) in indices.iter().zip(shape).enumerate() {
+        assert_eq!(index.len(), nonzeros, "sparse: indices of mode {mode}");
+        assert!(index.par_iter().all(|&i| (i as usize) < size), "sparse: an index of mode {mode} is not below {size}");
+    }
+}
+
+/// The order of the nonzeros that the first tree wants: a place for each.
+pub fn places(shape: &[usize], indices: &[&[u32]]) -> Vec<u32> {
+    check(shape, indices, indices.first().map_or(0, |i| i.len()));
+    sort::sorted(indices, shape, &first_path(shape))
+}
+
+/// Numbers in the order of [`places`].
+pub fn gather<T: Copy + Send + Sync>(from: &[T], places: &[u32]) -> Vec<T> {
+    tree::gather(from, places)
+}
+
+/// Whether nonzeros come in the order of the indices along `path`.
+fn in_order(indices: &[&[u32]], path: &[usize]) -> bool {
+    let rises = |k: usize| {
+        path.iter().map(|&m| indices[m][k - 1].cmp(&indices[m][k])).find(|o| o.is_ne()).is_none_or(std::cmp::Ordering::is_lt)
+    };
+    (1..indices[0].len()).into_par_iter().all(rises)
+}
+
+/// The path of the first tree: all modes, shortest first.
+fn first_path(shape: &[usize]) -> Vec<usize> {
+    let mut modes: Vec<usize> = (0..shape.len()).collect();
+    modes.sort_by_key(|&m| shape[m]);
+    modes
 }
 
 /// The order of levels for a mode at the root: itself, then the others, shortest first.

@@ -17,7 +17,7 @@ const VECTORS: usize = 4;
 /// Nonzeros `own` of the tree. Rows of the result that begin there are written to `out` (I, rank); what belongs to a row that began before
 /// is added to `head` (rank), and that row is returned.
 pub(super) fn walk<T: Real>(
-    tree: &Tree<T>,
+    tree: &Tree<'_, T>,
     factors: &[Factor<'_, T>],
     rank: usize,
     own: Range<usize>,
@@ -52,8 +52,8 @@ pub(super) fn walk<T: Real>(
     begun.then_some(row)
 }
 
-struct Walk<'a, T> {
-    tree: &'a Tree<T>,
+struct Walk<'a, T: Clone> {
+    tree: &'a Tree<'a, T>,
     factors: &'a [Factor<'a, T>],
     rank: usize,
     /// Columns of the rank.
@@ -272,7 +272,7 @@ unsafe fn pairs<T: Real, V: Lanes<T>, const NV: usize, const WHOLE: bool>(
 /// As [`leaf`].
 #[inline(always)]
 unsafe fn listed<T: Real, V: Lanes<T>, const NV: usize, const WHOLE: bool>(
-    tree: &Tree<T>,
+    tree: &Tree<'_, T>,
     factors: &[Factor<'_, T>],
     own: Range<usize>,
     (col, cols): (usize, usize),

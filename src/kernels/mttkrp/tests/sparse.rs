@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::super::sparse::SparsePlan;
+use super::super::sparse::{SparsePlan, gather, places};
 use super::super::*;
 use super::{close, factors, shared, slices};
 use crate::kernels::simd::{Real, available, with_isa};
@@ -18,7 +18,7 @@ fn coordinates(seed: u64, shape: &[usize], count: usize, skew: i32) -> Vec<Vec<u
         .collect()
 }
 
-fn case<T: Real>(shape: &[usize], indices: &[Vec<u32>], rank: usize, seed: u64) -> SparsePlan<T> {
+fn case<T: Real>(shape: &[usize], indices: &[Vec<u32>], rank: usize, seed: u64) -> SparsePlan<'static, T> {
     let count = indices[0].len();
     let values: Vec<T> = cast(&numbers(seed + 5, count));
     let u = factors::<T>(seed + 6, shape, rank);
@@ -117,6 +117,38 @@ fn a_plan_keeps_to_three_times_the_coordinates() {
     // Five modes without shared prefixes do not fit as trees.
     let indices = coordinates(7, &[900; 5], 50_000, 1);
     assert!(!case::<f64>(&[900; 5], &indices, 3, 1).listed().is_empty());
+}
+
+#[test]
+fn coordinates_in_order_are_borrowed_and_give_the_same_bits() {
+    for (shape, count) in [(&[60usize, 300, 80][..], 20_000), (&[9, 1, 7], 40), (&[40; 8], 10_000), (&[7, 5], 20), (&[50], 30)] {
+        let given = coordinates(7, shape, count, 3);
+        let values = numbers(1, given[0].len());
+        let order = places(shape, &slices(&given));
+        let indices: Vec<Vec<u32>> = given.iter().map(|i| gather(i, &order)).collect();
+        let arranged = gather(&values, &order);
+        let rank = 5;
+        let u = factors::<f64>(2, shape, rank);
+        let owned = SparsePlan::new(shape, given.clone(), values.clone());
+        let slow = SparsePlan::of(shape, &slices(&given), &values);
+        let plan = SparsePlan::of(shape, &slices(&indices), &arranged);
+        let own = values.len() * (4 * shape.len() + 8);
+        assert!(plan.bytes() + own <= 3 * own, "{shape:?}: {} and {own}", plan.bytes());
+        for mode in 0..shape.len() {
+            let all = [&owned, &slow, &plan].map(|plan| {
+                let mut out = vec![0.0; shape[mode] * rank];
+                plan.mttkrp(&slices(&u), rank, mode, &mut out);
+                out
+            });
+            assert_eq!(bits(&all[0]), bits(&all[1]), "{shape:?}, mode {mode}");
+            // A plan that may hold less lists more modes, and multiplies there in another order.
+            if plan.listed() == owned.listed() {
+                assert_eq!(bits(&all[0]), bits(&all[2]), "{shape:?}, mode {mode}");
+            }
+            let want = reference::sparse((shape, &given, &values), &slices(&u), rank, mode);
+            close(&all[2], &want, count, shape.len(), "borrowed");
+        }
+    }
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub fn ttm_all<T: Real>(x: &[T], shape: &[usize], matrices: &[MatRef<'_, T>]) ->
 
 /// Modes in the order of least arithmetic. With n numbers left, mode m costs n·J and leaves n·J/I. Of two neighbours, a first is better
 /// when J_a + J_a/I_a · J_b < J_b + J_b/I_b · J_a, that is (divide by J_a J_b) when 1/J_b − 1/I_b < 1/J_a − 1/I_a: descending key.
-pub(super) fn order(shape: &[usize], rows: &[usize], skip: Option<usize>) -> Vec<usize> {
+pub(in crate::kernels) fn order(shape: &[usize], rows: &[usize], skip: Option<usize>) -> Vec<usize> {
     let mut modes: Vec<usize> = (0..shape.len()).filter(|&m| Some(m) != skip).collect();
     let key = |m: usize| 1.0 / (rows[m].max(1) as f64) - 1.0 / (shape[m].max(1) as f64);
     modes.sort_by(|&a, &b| key(b).total_cmp(&key(a)));

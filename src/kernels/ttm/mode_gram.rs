@@ -8,7 +8,7 @@ use crate::kernels::sums::add;
 use crate::kernels::transpose::transpose;
 
 /// Columns of the unfolding that are gathered at a time, and the side of a square of the result.
-const DEPTH: usize = 256;
+pub(super) const DEPTH: usize = 256;
 const SIDE: usize = 96;
 /// Below this size of the mode, the result is small enough for each task to have its own.
 const WHOLE: usize = 128;
@@ -102,7 +102,7 @@ fn add_square<T: Real>(a: MatRef<'_, T>, b: MatRef<'_, T>, [row, col]: [usize; 2
 }
 
 /// Columns of the unfolding, column (l, t) at l · T + t, as rows (columns, I): in place, or in `to`.
-fn gather<'a, T: Real>(
+pub(super) fn gather<'a, T: Real>(
     x: &'a [T],
     [_, i, t]: [usize; 3],
     columns: std::ops::Range<usize>,

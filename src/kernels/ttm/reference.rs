@@ -35,3 +35,23 @@ pub fn mode_gram<T: Real>(x: &[T], y: &[T], shape: &[usize], mode: usize) -> Vec
     });
     out
 }
+
+/// Gradients of a loss whose derivative by `Y = X ×_mode M` is `dy`: of X and of M.
+pub fn ttm_backward<T: Real>(x: &[T], shape: &[usize], m: &[T], rows: usize, mode: usize, dy: &[T]) -> [Vec<(f64, f64)>; 2] {
+    let mut to_shape = shape.to_vec();
+    to_shape[mode] = rows;
+    let (mut dx, mut dm) = (vec![(0.0, 0.0); x.len()], vec![(0.0, 0.0); m.len()]);
+    each_entry(shape, |place, index| {
+        for j in 0..rows {
+            let mut from = index.to_vec();
+            from[mode] = j;
+            let at = from.iter().zip(&to_shape).fold(0, |at, (&i, &size)| at * size + i);
+            let entry = j * shape[mode] + index[mode];
+            for (to, by) in [(&mut dx[place], m[entry]), (&mut dm[entry], x[place])] {
+                let term = dy[at].to_f64() * by.to_f64();
+                *to = (to.0 + term, to.1 + term.abs());
+            }
+        }
+    });
+    [dx, dm]
+}

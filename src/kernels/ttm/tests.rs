@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::kernels::gemm::MatRef;
 use crate::kernels::simd::{Real, available, with_isa};
-use crate::kernels::testing::{bits, cast, in_pool, numbers};
+use crate::kernels::testing::{bits, cast, differences, in_pool, numbers};
 
 /// A sum of `terms` products of two numbers.
 fn close<T: Real>(got: &[T], want: &[(f64, f64)], terms: usize, what: &str) {
@@ -28,6 +28,13 @@ fn case<T: Real>(shape: &[usize], rows: usize, seed: u64) {
         ttm(&x, shape, MatRef::new(&flipped, shape[mode], rows).t(), mode, &mut again);
         close(&again, &want, shape[mode], &what);
 
+        let dy: Vec<T> = cast(&numbers(seed + 2, got.len()));
+        let [want_x, want_m] = reference::ttm_backward(&x, shape, &m, rows, mode, &dy);
+        let (mut dx, mut dm) = (vec![T::from_f64(f64::NAN); total], vec![T::from_f64(f64::NAN); m.len()]);
+        ttm_backward(&x, shape, MatRef::new(&m, rows, shape[mode]), mode, &dy, Some(&mut dx), Some(&mut dm));
+        close(&dx, &want_x, rows, &format!("dX {what}"));
+        close(&dm, &want_m, total / shape[mode], &format!("dM {what}"));
+
         let want = reference::mode_gram(&x, &x, shape, mode);
         let mut got = vec![T::from_f64(f64::NAN); want.len()];
         mode_gram(&x, shape, mode, &mut got);
@@ -46,7 +53,7 @@ proptest! {
     }
 }
 
-const SHAPES: [(&[usize], usize); 8] = [
+const SHAPES: [(&[usize], usize); 9] = [
     (&[5, 201, 61], 5),
     (&[40, 150, 30], 17),
     (&[3, 1300, 2], 6),
@@ -55,6 +62,8 @@ const SHAPES: [(&[usize], usize); 8] = [
     (&[1, 300, 1], 3),
     (&[9, 8, 7, 6], 30),
     (&[2, 3, 2, 900], 2),
+    // A matrix of more numbers than a task sums by itself.
+    (&[4, 400, 3], 60),
 ];
 
 #[test]
@@ -76,7 +85,9 @@ fn bytes_depend_neither_on_threads_nor_on_the_instruction_set() {
                 ttm(&x, shape, MatRef::new(&m, rows, shape[mode]), mode, &mut out);
                 let mut gram = vec![0.0; shape[mode] * shape[mode]];
                 mode_gram(&x, shape, mode, &mut gram);
-                [bits(&out), bits(&gram)].concat()
+                let mut dm = vec![0.0; m.len()];
+                ttm_backward(&x, shape, MatRef::new(&m, rows, shape[mode]), mode, &out, None, Some(&mut dm));
+                [bits(&out), bits(&gram), bits(&dm)].concat()
             };
             (0..shape.len()).flat_map(one).collect::<Vec<_>>()
         };
@@ -100,6 +111,27 @@ fn empty_modes() {
     mode_gram::<f64>(&[], &[0, 3], 1, &mut gram);
     assert_eq!(gram, [0.0; 9]);
     mode_gram::<f64>(&[], &[0, 3], 0, &mut []);
+    let mut dm = [f64::NAN; 6];
+    ttm_backward(&[], &[0, 3], MatRef::new(&[1.0; 6], 2, 3), 1, &[], Some(&mut []), Some(&mut dm));
+    assert_eq!(dm, [0.0; 6]);
+}
+
+/// The definition of the gradients itself, by central differences of a function that is linear in each number: exact but for roundings of
+/// numbers of size 100 over a step of 1e-5.
+#[test]
+fn gradients_are_differences() {
+    let (shape, rows) = ([4usize, 5, 3], 2);
+    for mode in 0..3 {
+        let (x, m) = (numbers(1, 60), numbers(2, rows * shape[mode]));
+        let dy = numbers(3, 60 / shape[mode] * rows);
+        let loss = |x: &[f64], m: &[f64]| -> f64 {
+            reference::ttm(x, &shape, m, rows, mode).iter().zip(&dy).map(|(y, d)| y.0 * d).sum()
+        };
+        let (mut dx, mut dm) = (vec![f64::NAN; 60], vec![f64::NAN; m.len()]);
+        ttm_backward(&x, &shape, MatRef::new(&m, rows, shape[mode]), mode, &dy, Some(&mut dx), Some(&mut dm));
+        differences(&x, &dx, 1, 1e-7, "dX", |x| loss(x, &m));
+        differences(&m, &dm, 1, 1e-7, "dM", |m| loss(&x, m));
+    }
 }
 
 #[test]

@@ -55,3 +55,20 @@ args!(
         eps: f32,
     }
 );
+args!(
+    /// args/tensor.h, a product
+    TensorArgs, 13, {
+        rows: u32, columns: u32, depth: u32, part: u32, inner: u32, outer: u32, step: u32,
+        depth_step: u32, column_step: u32, out_inner: u32, left_modes: u32, modes: u32, batch: u32,
+    }
+);
+args!(
+    /// args/tensor.h, a row dot
+    TensorDotArgs, 9, {
+        outputs: u32, rank: u32, terms: u32, output_step: u32, term_step: u32, rows: u32, parts: u32, modes: u32, width: u32,
+    }
+);
+args!(
+    /// args/tensor.h, sorted nonzeros
+    TensorSparseArgs, 6, { items: u32, stretch: u32, stretches: u32, rank: u32, width: u32, modes: u32 }
+);

@@ -1,7 +1,7 @@
 //! The kernels' text for Metal, whose compiler runs with the program and opens no files: includes are pasted in, each file once.
 
 /// Every file that a `.metal` file may include, by its path in this folder.
-const FILES: [(&str, &str); 20] = [
+const FILES: [(&str, &str); 24] = [
     ("compat/metal.h", include_str!("compat/metal.h")),
     ("compat/sh.h", include_str!("compat/sh.h")),
     ("args/probes.h", include_str!("args/probes.h")),
@@ -9,6 +9,7 @@ const FILES: [(&str, &str); 20] = [
     ("args/selective.h", include_str!("args/selective.h")),
     ("args/ssd.h", include_str!("args/ssd.h")),
     ("args/mamba3.h", include_str!("args/mamba3.h")),
+    ("args/tensor.h", include_str!("args/tensor.h")),
     ("shared/tiles.h", include_str!("shared/tiles.h")),
     ("shared/probes.h", include_str!("shared/probes.h")),
     ("shared/probes.entry.h", include_str!("shared/probes.entry.h")),
@@ -22,6 +23,9 @@ const FILES: [(&str, &str); 20] = [
     ("shared/ssd.entry.h", include_str!("shared/ssd.entry.h")),
     ("shared/mamba3.h", include_str!("shared/mamba3.h")),
     ("shared/mamba3.entry.h", include_str!("shared/mamba3.entry.h")),
+    ("shared/tensor.h", include_str!("shared/tensor.h")),
+    ("shared/tensor_sparse.h", include_str!("shared/tensor_sparse.h")),
+    ("shared/tensor.entry.h", include_str!("shared/tensor.entry.h")),
 ];
 
 /// A family of kernels: one library of a device.
@@ -32,10 +36,11 @@ pub enum Family {
     Selective,
     Ssd,
     Mamba3,
+    Tensor,
 }
 
 impl Family {
-    pub const ALL: [Self; 5] = [Self::Probes, Self::Conv, Self::Selective, Self::Ssd, Self::Mamba3];
+    pub const ALL: [Self; 6] = [Self::Probes, Self::Conv, Self::Selective, Self::Ssd, Self::Mamba3, Self::Tensor];
 
     /// The family of an entry, by its name.
     pub fn of(entry: &str) -> Option<Self> {
@@ -45,6 +50,7 @@ impl Family {
             "selective" => Some(Self::Selective),
             "ssd" => Some(Self::Ssd),
             "mamba3" => Some(Self::Mamba3),
+            "tensor" => Some(Self::Tensor),
             _ => None,
         }
     }
@@ -56,6 +62,7 @@ impl Family {
             Self::Selective => include_str!("metal/selective.metal"),
             Self::Ssd => include_str!("metal/ssd.metal"),
             Self::Mamba3 => include_str!("metal/mamba3.metal"),
+            Self::Tensor => include_str!("metal/tensor.metal"),
         }
     }
 }

@@ -48,6 +48,8 @@
 //! | [`ssd`] forward | 2·h·p + 2·g·n, states of chunks 4·h·p·n/Q | h·(2·n·p + Q·p) + Q·n·g |
 //! | [`ssd`] backward | 5·h·p + 6·g·n, 12·h·p·n/Q of states, 2·h·Q of squares | h·(6·n·p + 2·Q·p) + 3·Q·n·g |
 //! | [`mamba3`] forward | 2·h·p + 2·r·g·n, 4·h·r·n + 2·h·r·p of scratch | h·r·(m·(n + p) + 2·n·p) |
+//!
+//! Those of [`tensor`] (MTTKRP, products along a mode, their gradients) are counted there: by numbers of X and by nonzeros.
 
 mod args;
 #[cfg(any(feature = "emulator", feature = "cuda", all(feature = "metal", target_os = "macos")))]
@@ -65,6 +67,7 @@ pub mod plan;
 pub mod selective;
 pub mod ssd;
 pub mod stopwatch;
+pub mod tensor;
 #[cfg(all(test, feature = "emulator"))]
 mod tests;
 

@@ -182,6 +182,13 @@ impl<'a> Bindings<'a> {
         self
     }
 
+    pub(super) fn read_u32(mut self, place: Option<usize>, data: &'a [u32]) -> Self {
+        if let Some(place) = place {
+            self.0.push((place, Host::ReadU32(data)));
+        }
+        self
+    }
+
     pub(super) fn write(mut self, place: Option<usize>, data: Option<&'a mut [f32]>) -> Self {
         if let (Some(place), Some(data)) = (place, data) {
             self.0.push((place, Host::Write(data)));

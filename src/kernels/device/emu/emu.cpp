@@ -198,7 +198,7 @@ void meet(State where, Meeting meeting, At at) {
 using namespace emu;
 
 // The files of entries.
-#define EMU_UNITS(X) X(probes) X(faults) X(conv) X(selective) X(ssd) X(mamba3)
+#define EMU_UNITS(X) X(probes) X(faults) X(conv) X(selective) X(ssd) X(mamba3) X(tensor)
 #define EMU_DECLARE(name) extern "C" const int emu_unit_##name;
 EMU_UNITS(EMU_DECLARE)
 

@@ -30,7 +30,7 @@ fn every_entry_is_in_one_text() {
     let all: Vec<String> = Family::ALL.map(source).to_vec();
     for entry in entries().iter().filter(|e| !e.starts_with("shoal_fault")) {
         // Entries made by a macro end with what the macro is given.
-        let made = ["_f32", "_bf16", "_w4_f32", "_w16_f32", "_w4_bf16", "_w16_bf16"];
+        let made = ["_f32", "_bf16", "_w4_f32", "_w16_f32", "_w4_bf16", "_w16_bf16", "_c16", "_c32", "_c64"];
         let stems = made.iter().filter_map(|s| entry.strip_suffix(s)).map(|stem| format!("({stem}_##suffix)"));
         let names: Vec<String> = stems.chain([format!("SH_KERNEL({entry})")]).collect();
         let count = all.iter().filter(|text| names.iter().any(|name| text.contains(name.as_str()))).count();
@@ -84,7 +84,7 @@ fn names_are_free_in_metal() {
 fn an_entry_is_of_the_family_that_has_it() {
     for entry in entries().iter().filter(|e| !e.starts_with("shoal_fault")) {
         let stem = entry.strip_suffix("_f32").or_else(|| entry.strip_suffix("_bf16")).unwrap_or(entry);
-        let stem = stem.strip_suffix("_w4").or_else(|| stem.strip_suffix("_w16")).unwrap_or(stem);
+        let stem = ["_w4", "_w16", "_c16", "_c32", "_c64"].iter().find_map(|s| stem.strip_suffix(s)).unwrap_or(stem);
         let text = Family::of(entry).map(source).unwrap_or_default();
         assert!(
             text.contains(&format!("SH_KERNEL({stem}_##suffix)")) || text.contains(&format!("SH_KERNEL({entry})")),

@@ -10,6 +10,7 @@ mod metal;
 mod random;
 mod selective;
 mod ssd;
+mod tensor;
 
 use super::emulator::Order;
 use super::plan::{DeviceError, Executor};

@@ -1,0 +1,2 @@
+#include "../compat/cuda.h"
+#include "../shared/tensor.entry.h"

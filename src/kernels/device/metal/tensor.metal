@@ -1,0 +1,2 @@
+#include "../compat/metal.h"
+#include "../shared/tensor.entry.h"

@@ -280,6 +280,68 @@ fn emulated_gpu_kernels_give_the_goldens() {
     assert!(code == 2 && err.contains("f32"), "{err}");
 }
 
+fn waves(shape: &[usize], seed: f64) -> Value {
+    match shape {
+        [] => seed.sin().into(),
+        [first, rest @ ..] => (0..*first).map(|i| waves(rest, 1.7 * seed + i as f64 + 0.3)).collect(),
+    }
+}
+
+#[test]
+fn products_of_tensors_agree_in_every_way_and_on_emulated_devices() {
+    let dir = temp();
+    let shape = [4usize, 3, 5];
+    let indices = [[0, 2, 4], [3, 0, 1], [3, 1, 1], [0, 2, 4], [1, 1, 0]];
+    for mode in 0..3 {
+        let mut matrices = shape;
+        matrices[mode] = 2;
+        let mut dense = serde_json::json!({
+            "x": waves(&shape, 1.0), "mode": mode, "m": waves(&[2, shape[mode]], 2.0), "dy": waves(&matrices, 3.0),
+            "dW": waves(&[shape[mode], 6], 4.0), "values": waves(&[5], 5.0), "indices": indices, "shape": shape,
+        });
+        // The mode's own factor has no part in the result.
+        for m in (0..3).filter(|&m| m != mode || m == 1) {
+            dense[format!("U{m}")] = waves(&[shape[m], 6], 6.0 + m as f64);
+        }
+        let file = write(&dir, "in.json", dense.to_string());
+        for (op, count) in [("mttkrp", 4), ("sparse-mttkrp", 4), ("ttm", 3)] {
+            let exact = json(&format!("kernels run {op} {file} --grad --dtype f64 --engine reference"));
+            assert_eq!(exact.as_object().expect("arrays").len(), count, "{op}");
+            // Sums of a few dozen products.
+            for (how, tolerance) in [("--dtype f64", 1e-14), ("", 1e-5), ("--device cuda-emu", 1e-5)] {
+                let found = json(&format!("kernels run {op} {file} --grad {how}"));
+                for (name, expected) in exact.as_object().expect("arrays") {
+                    close(&found[name], expected, tolerance, &format!("{name} of {op}, mode {mode} {how}"));
+                }
+            }
+        }
+    }
+    // specs: splatt's small tensor, U[i, r] = (2 i + r + 1) / 10.
+    let u = |n: usize| -> Value { (0..n).map(|i| vec![(2 * i + 1) as f64 / 10.0, (2 * i + 2) as f64 / 10.0]).collect() };
+    let small = serde_json::json!({
+        "shape": [2, 2, 3, 3], "mode": 1, "U0": u(2), "U2": u(3), "U3": u(3), "values": [2.0], "indices": [[1, 1, 2, 0]],
+    });
+    let found = json(&format!("kernels run sparse-mttkrp {} --dtype f64", write(&dir, "small.json", small.to_string())));
+    // 2 · .3 · .5 · .1 and 2 · .4 · .6 · .2 in row 1.
+    close(&found["W"], &serde_json::json!([[0.0, 0.0], [0.03, 0.096]]), 1e-15, "one nonzero");
+    let with = |op: &str, name: &str, value: Value, why: &str| {
+        let mut v = small.clone();
+        v["x"] = waves(&[2, 2, 3, 3], 1.0);
+        v[name] = value;
+        refused(&format!("kernels run {op} {}", write(&dir, "changed.json", v.to_string())), why);
+    };
+    with("sparse-mttkrp", "indices", serde_json::json!([[1, 1, 3, 0]]), "holds 3 in row 0 for mode 2");
+    with("sparse-mttkrp", "indices", serde_json::json!([[1, 1]]), "expected [1, 4]");
+    with("sparse-mttkrp", "mode", serde_json::json!(4), "whole numbers from 0 to 3");
+    with("mttkrp", "U2", serde_json::json!([[1.0, 2.0]]), "expected [3, 2]");
+    with("mttkrp", "U4", serde_json::json!([[1.0, 2.0]]), "the tensor has 4 modes");
+    with("mttkrp", "mode", serde_json::json!(0), "no array \"U1\"");
+    with("ttm", "m", serde_json::json!([[1.0, 2.0, 3.0]]), "expected (rows, 2)");
+    refused(&format!("kernels run ttm {} --engine step", dir.path().join("small.json").display()), "has no steps");
+    let rows = json("kernels bench mttkrp sparse-mttkrp ttm --size i=9,j=8,k=7,nnz=50,r=3 --rounds 1 --json");
+    assert!(rows["timings"].as_array().is_some_and(|t| t.len() == 6));
+}
+
 #[test]
 fn language_models_run_whole_in_chunks_and_step_by_step() {
     let dir = temp();

@@ -28,7 +28,7 @@ pub struct BenchArgs {
     /// Operations [default: all]
     #[arg(value_name = "OP")]
     op: Vec<String>,
-    /// Sizes by the letters of the axes, such as b=8,l=512 [default: those of a 130M model]
+    /// Sizes by the letters of the axes, such as b=8,l=512 [default: those of a 130M model, and tensors of 200 x 200 x 200]
     #[arg(long, value_name = "SIZES", value_delimiter = ',', value_parser = size)]
     size: Vec<(String, usize)>,
     /// Numbers of arrays over the steps; all else is f32. bf16: causal-conv1d, selective-scan, ssd, mamba3.

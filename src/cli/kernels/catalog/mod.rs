@@ -3,12 +3,14 @@
 mod causal_conv;
 mod cross;
 mod mamba3;
+mod mttkrp;
 mod s4_dplr;
 mod s4d;
 mod selective;
 mod softsort;
 mod ssd;
 mod state_fusion;
+mod ttm;
 
 use crate::kernels::bf16::{from_bf16, to_bf16};
 use crate::kernels::device::{DeviceError, Executor};
@@ -139,6 +141,9 @@ pub const ALL: &[&Operation] = &[
     &cross::MERGE,
     &state_fusion::OPERATION,
     &softsort::OPERATION,
+    &mttkrp::DENSE,
+    &mttkrp::SPARSE,
+    &ttm::OPERATION,
 ];
 
 /// Their names, for messages.
@@ -198,6 +203,24 @@ impl Request<'_> {
                 Err(format!("{operation} carries no state and has no steps: choose scan or reference"))
             }
             Engine::Scan | Engine::Reference => Ok(()),
+        }
+    }
+
+    /// Refuses what an operation without steps has not, where devices have it.
+    fn scan_reference_or_device(&self, operation: &str) -> Result<(), String> {
+        match self.engine {
+            Engine::Device => Ok(()),
+            _ => self.without_steps(operation),
+        }
+    }
+
+    /// The number of a mode of a tensor of so many.
+    fn mode(&self, order: usize) -> Result<usize, String> {
+        let last = order.checked_sub(1).ok_or("a tensor without modes")?;
+        match self.counts("mode", 0..=last)? {
+            Some(found) if found.len() == 1 => Ok(found[0]),
+            Some(found) => Err(format!("array \"mode\" has {} numbers, expected one", found.len())),
+            None => Err(format!("there is no array \"mode\": it is needed, a number from 0 to {last}")),
         }
     }
 

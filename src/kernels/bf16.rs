@@ -69,6 +69,12 @@ pub(super) trait Stored<T: Real>: Copy + Send + Sync {
     fn get<V: Lanes<T>>(from: &[Self], at: usize, count: usize) -> V;
     /// Writes `count` lanes from place `at` on, rounded to nearest.
     fn put<V: Lanes<T>>(v: V, to: &mut [Self], at: usize, count: usize);
+    /// The number itself.
+    fn number(self) -> T;
+    /// The nearest of a number.
+    fn nearest(x: T) -> Self;
+    /// The same memory as numbers, if that is what it holds.
+    fn numbers(of: &[Self]) -> Option<&[T]>;
 }
 
 impl<T: Real> Stored<T> for T {
@@ -80,6 +86,21 @@ impl<T: Real> Stored<T> for T {
     #[inline(always)]
     fn put<V: Lanes<T>>(v: V, to: &mut [T], at: usize, count: usize) {
         rows::put(v, to, at, count);
+    }
+
+    #[inline(always)]
+    fn number(self) -> T {
+        self
+    }
+
+    #[inline(always)]
+    fn nearest(x: T) -> T {
+        x
+    }
+
+    #[inline(always)]
+    fn numbers(of: &[T]) -> Option<&[T]> {
+        Some(of)
     }
 }
 
@@ -116,6 +137,21 @@ impl Stored<f32> for u16 {
                 *to = to_bf16(wide);
             }
         }
+    }
+
+    #[inline(always)]
+    fn number(self) -> f32 {
+        from_bf16(self)
+    }
+
+    #[inline(always)]
+    fn nearest(x: f32) -> u16 {
+        to_bf16(x)
+    }
+
+    #[inline(always)]
+    fn numbers(_: &[u16]) -> Option<&[f32]> {
+        None
     }
 }
 

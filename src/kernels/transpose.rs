@@ -1,14 +1,14 @@
 //! Transposition in the cache.
 
-use crate::kernels::simd::{Kernel, Lanes, Real, dispatch};
+use crate::kernels::simd::{Kernel, Lanes, dispatch};
 
 /// Side of the squares that are transposed in registers: compilers turn four by four into shuffles.
 const SIDE: usize = 4;
 
 /// Writes the transpose of `from` (`rows` lines of `cols` numbers, `stride` apart) to `to` (`cols` lines of `rows` numbers, `lead` apart);
-/// what lies behind a line of `to` stays. For use inside a kernel. Panics when a line lies outside.
+/// what lies behind a line of `to` stays. Numbers are moved, whatever they are. For use inside a kernel. Panics when a line lies outside.
 #[inline(always)]
-pub(super) fn transpose_inside<T: Real>(
+pub(super) fn transpose_inside<T: Copy>(
     (from, stride): (&[T], usize),
     (rows, cols): (usize, usize),
     (to, lead): (&mut [T], usize),
@@ -51,16 +51,16 @@ struct Transpose<'a, T> {
     to: (&'a mut [T], usize),
 }
 
-impl<T: Real> Kernel<T> for Transpose<'_, T> {
+impl<T: Copy> Kernel<f32> for Transpose<'_, T> {
     type Output = ();
     #[inline(always)]
-    fn run<V: Lanes<T>>(self) {
+    fn run<V: Lanes<f32>>(self) {
         transpose_inside(self.from, self.shape, self.to);
     }
 }
 
 /// [`transpose_inside`] with the active instruction set.
-pub(super) fn transpose<T: Real>(from: (&[T], usize), shape: (usize, usize), to: (&mut [T], usize)) {
+pub(super) fn transpose<T: Copy>(from: (&[T], usize), shape: (usize, usize), to: (&mut [T], usize)) {
     dispatch(Transpose { from, shape, to });
 }
 

@@ -6,6 +6,17 @@ use std::marker::PhantomData;
 use super::MatRef;
 use crate::kernels::simd::Real;
 
+/// Types of which every bit pattern is a value, and a power of two of bytes at most 64 long.
+///
+/// # Safety
+/// Memory that was written as something else is read as this.
+pub(in crate::kernels) unsafe trait Plain: Copy {}
+
+// SAFETY: `f32` and `f64`, of which every bit pattern is a number.
+unsafe impl<T: Real> Plain for T {}
+// SAFETY: as for every integer.
+unsafe impl Plain for u16 {}
+
 /// Numbers at an address divisible by 64.
 pub(super) struct Aligned {
     lines: Vec<Line>,
@@ -21,7 +32,7 @@ impl Aligned {
     }
 
     /// Room for `len` numbers, of unspecified value.
-    pub(super) fn reserve<T: Real>(&mut self, len: usize) -> &mut [T] {
+    pub(super) fn reserve<T: Plain>(&mut self, len: usize) -> &mut [T] {
         const { assert!(64 % size_of::<T>() == 0 && align_of::<T>() <= 64) };
         let lines = len.div_ceil(64 / size_of::<T>());
         if self.lines.len() < lines {
@@ -29,7 +40,7 @@ impl Aligned {
             self.lines.clear();
             self.lines.resize(lines, Line([0; 8]));
         }
-        // SAFETY: the lines hold at least `len` numbers, and every bit pattern is a number for `f32` and `f64`.
+        // SAFETY: the lines hold at least `len` of them, and every bit pattern is one.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), len) }
     }
 
@@ -44,7 +55,7 @@ thread_local! {
 
 /// Runs `work` with room for `len` numbers (unspecified values, 64-byte aligned) that this thread keeps for the next call.
 /// Calls may nest, also by way of a stolen task: each takes its own block.
-pub(in crate::kernels) fn with_scratch<T: Real, R>(len: usize, work: impl FnOnce(&mut [T]) -> R) -> R {
+pub(in crate::kernels) fn with_scratch<T: Plain, R>(len: usize, work: impl FnOnce(&mut [T]) -> R) -> R {
     let mut block = SCRATCH.with_borrow_mut(|free| free.pop()).unwrap_or(Aligned::new());
     let result = work(block.reserve(len));
     SCRATCH.with_borrow_mut(|free| free.push(block));

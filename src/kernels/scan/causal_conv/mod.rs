@@ -251,10 +251,14 @@ impl<T: Real> CausalConv<'_, T> {
     /// One row per sequence: y, with the rows carried in replaced by those to carry on. The convolution's own sequences are not
     /// used.
     pub fn step(&self, x: &[T], carried: &mut [T], y: &mut [T]) {
+        self.step_stored(x, carried, y);
+    }
+
+    fn step_stored<S: Stored<T>>(&self, x: &[S], carried: &mut [T], y: &mut [S]) {
         let count = x.len().checked_div(self.channels).unwrap_or(0);
         let one = Self { sequences: Sequences::Equal { count, len: 1 }, ..*self };
         let before = carried.to_vec();
-        one.forward(x, Some(&before), y, Some(carried));
+        one.forward_stored(x, Some(&before), y, Some(carried));
     }
 }
 
@@ -267,6 +271,11 @@ impl CausalConv<'_, f32> {
     /// [`forward`](Self::forward) with x and y as bits of bf16. The rows carried are f32. Panics when sizes do not fit.
     pub fn forward_bf16(&self, x: &[u16], before: Option<&[f32]>, y: &mut [u16], after: Option<&mut [f32]>) {
         self.forward_stored(x, before, y, after);
+    }
+
+    /// [`step`](Self::step) with x and y as bits of bf16. Panics when sizes do not fit.
+    pub fn step_bf16(&self, x: &[u16], carried: &mut [f32], y: &mut [u16]) {
+        self.step_stored(x, carried, y);
     }
 
     /// [`backward`](Self::backward) with x, dy and the gradient of x as bits of bf16. Panics when sizes do not fit.

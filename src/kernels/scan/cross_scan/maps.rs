@@ -1,7 +1,8 @@
 //! Channels first: every channel is a map of its own, turned in bands of rows.
 
 use super::CrossScan;
-use crate::kernels::gemm::with_scratch;
+use crate::kernels::bf16::Stored;
+use crate::kernels::gemm::{Plain, with_scratch};
 use crate::kernels::rows::{CHUNK, for_each};
 use crate::kernels::scan::{Direction, Grid};
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch};
@@ -15,7 +16,8 @@ fn group(of: &CrossScan<'_>) -> usize {
     (CHUNK / of.grid.cells()).max(1)
 }
 
-pub(super) fn scan<T: Real>(of: &CrossScan<'_>, x: &[T], xs: &mut [T]) {
+/// Moves what is there, whatever it means.
+pub(super) fn scan<S: Plain + Send + Sync>(of: &CrossScan<'_>, x: &[S], xs: &mut [S]) {
     let (l, c, k) = (of.grid.cells(), of.channels, of.directions.len());
     let group = group(of);
     let mut tasks = Vec::new();
@@ -43,17 +45,17 @@ struct RunScan<'a, 'b, T> {
     turned: &'b mut [T],
 }
 
-impl<T: Real> Kernel<T> for RunScan<'_, '_, T> {
+impl<S: Copy> Kernel<f32> for RunScan<'_, '_, S> {
     type Output = ();
     #[inline(always)]
-    fn run<V: Lanes<T>>(self) {
+    fn run<V: Lanes<f32>>(self) {
         let Self { task: Scan { x, mut to, grid, directions }, turned } = self;
         let (l, Grid { height, width }) = (grid.cells(), grid);
         for (map, x) in x.chunks_exact(l).enumerate() {
             for (to, direction) in to.iter_mut().zip(directions) {
                 let to = &mut to[map * l..][..l];
                 if !direction.by_columns() {
-                    line(x, to, direction.backwards(), true);
+                    copy(x, to, direction.backwards());
                     continue;
                 }
                 let mut first = 0;
@@ -62,7 +64,7 @@ impl<T: Real> Kernel<T> for RunScan<'_, '_, T> {
                     let band = &x[first * width..][..rows * width];
                     if direction.backwards() {
                         let turned = &mut turned[..rows * width];
-                        line(band, turned, true, true);
+                        copy(band, turned, true);
                         transpose_inside((turned, width), (rows, width), (&mut to[height - first - rows..], height));
                     } else {
                         transpose_inside((band, width), (rows, width), (&mut to[first..], height));
@@ -74,30 +76,37 @@ impl<T: Real> Kernel<T> for RunScan<'_, '_, T> {
     }
 }
 
-/// Copies a line, or adds it, from either end.
+/// Copies a line from either end.
 #[inline(always)]
-fn line<T: Real>(from: &[T], to: &mut [T], backwards: bool, copy: bool) {
-    match (backwards, copy) {
-        (false, true) => to.copy_from_slice(from),
-        (true, true) => {
-            for (to, &x) in to.iter_mut().zip(from.iter().rev()) {
-                *to = x;
-            }
+fn copy<S: Copy>(from: &[S], to: &mut [S], backwards: bool) {
+    if backwards {
+        for (to, &x) in to.iter_mut().zip(from.iter().rev()) {
+            *to = x;
         }
-        (false, false) => {
-            for (to, &x) in to.iter_mut().zip(from) {
-                *to += x;
-            }
+    } else {
+        to.copy_from_slice(from);
+    }
+}
+
+/// Takes a line to the sums of the lines before it. The last one leaves them where the result goes.
+#[inline(always)]
+fn add<'a, T: Real, S: Stored<T> + 'a>(from: impl Iterator<Item = &'a S>, sums: &mut [T], to: &mut [S], first: bool, last: bool) {
+    if first {
+        for (sum, x) in sums.iter_mut().zip(from) {
+            *sum = x.number();
         }
-        (true, false) => {
-            for (to, &x) in to.iter_mut().zip(from.iter().rev()) {
-                *to += x;
-            }
+    } else if last {
+        for ((to, &sum), x) in to.iter_mut().zip(&*sums).zip(from) {
+            *to = S::nearest(sum + x.number());
+        }
+    } else {
+        for (sum, x) in sums.iter_mut().zip(from) {
+            *sum += x.number();
         }
     }
 }
 
-pub(super) fn merge<T: Real>(of: &CrossScan<'_>, ys: &[T], y: &mut [T]) {
+pub(super) fn merge<T: Real, S: Stored<T> + Plain>(of: &CrossScan<'_>, ys: &[S], y: &mut [S]) {
     let (l, c, k) = (of.grid.cells(), of.channels, of.directions.len());
     let group = group(of);
     let mut tasks = Vec::new();
@@ -106,46 +115,57 @@ pub(super) fn merge<T: Real>(of: &CrossScan<'_>, ys: &[T], y: &mut [T]) {
             tasks.push(Merge { ys: &ys[p * group * l..], apart: c * l, to, grid: of.grid, directions: of.directions });
         }
     }
-    for_each(tasks, |task| with_scratch(BAND * of.grid.width, |turned| dispatch(RunMerge { task, turned })));
+    let room = BAND * of.grid.width;
+    for_each(tasks, |task| {
+        with_scratch(room, |turned| with_scratch(room, |sums: &mut [T]| dispatch(RunMerge { task, turned, sums })))
+    });
 }
 
 /// Some maps and what they are sums of.
-struct Merge<'a, T> {
+struct Merge<'a, S> {
     /// The sequences of these maps in the first direction; those in the next ones lie `apart`.
-    ys: &'a [T],
+    ys: &'a [S],
     apart: usize,
-    to: &'a mut [T],
+    to: &'a mut [S],
     grid: Grid,
     directions: &'a [Direction],
 }
 
-struct RunMerge<'a, 'b, T> {
-    task: Merge<'a, T>,
-    turned: &'b mut [T],
+struct RunMerge<'a, 'b, T, S> {
+    task: Merge<'a, S>,
+    /// A band of a sequence by columns, as rows.
+    turned: &'b mut [S],
+    /// Of a band, over the directions so far.
+    sums: &'b mut [T],
 }
 
-impl<T: Real> Kernel<T> for RunMerge<'_, '_, T> {
+impl<T: Real, S: Stored<T>> Kernel<T> for RunMerge<'_, '_, T, S> {
     type Output = ();
     #[inline(always)]
     fn run<V: Lanes<T>>(self) {
-        let Self { task: Merge { ys, apart, to, grid, directions }, turned } = self;
-        let (l, Grid { height, width }) = (grid.cells(), grid);
+        let Self { task: Merge { ys, apart, to, grid, directions }, turned, sums } = self;
+        let (l, Grid { height, width }, count) = (grid.cells(), grid, directions.len());
         for (map, to) in to.chunks_exact_mut(l).enumerate() {
             let mut first = 0;
             while first < height {
                 let rows = (height - first).min(BAND);
-                let to = &mut to[first * width..][..rows * width];
+                let (to, sums) = (&mut to[first * width..][..rows * width], &mut sums[..rows * width]);
                 for (k, direction) in directions.iter().enumerate() {
                     let ys = &ys[k * apart + map * l..][..l];
-                    let (back, copy) = (direction.backwards(), k == 0);
-                    if direction.by_columns() {
+                    let back = direction.backwards();
+                    let band = if direction.by_columns() {
                         let turned = &mut turned[..rows * width];
                         let start = if back { height - first - rows } else { first };
-                        transpose_inside((&ys[start..], height), (width, rows), (turned, width));
-                        line(turned, to, back, copy);
+                        transpose_inside((&ys[start..], height), (width, rows), (&mut *turned, width));
+                        &*turned
                     } else {
                         let start = if back { (height - first - rows) * width } else { first * width };
-                        line(&ys[start..][..rows * width], to, back, copy);
+                        &ys[start..][..rows * width]
+                    };
+                    match back {
+                        _ if count == 1 => copy(band, to, back),
+                        false => add(band.iter(), sums, to, k == 0, k + 1 == count),
+                        true => add(band.iter().rev(), sums, to, k == 0, k + 1 == count),
                     }
                 }
                 first += rows;

@@ -15,7 +15,9 @@ mod rows;
 mod tests;
 
 use super::{Direction, Grid};
-use crate::kernels::simd::Real;
+use crate::kernels::bf16::Stored;
+use crate::kernels::gemm::Plain;
+use crate::kernels::simd::{Real, dispatch};
 
 const OP: &str = "cross scan";
 
@@ -67,17 +69,36 @@ impl CrossScan<'_> {
         match x.is_empty() {
             true => {}
             false if self.first() => maps::scan(self, x, xs),
-            false => rows::scan(self, x, xs),
+            false => rows::scan(self, x, xs, |task| dispatch(task)),
         }
     }
 
     /// Writes the maps that the sequences `ys` add up to. Panics when sizes do not fit.
     pub fn merge<T: Real>(&self, ys: &[T], y: &mut [T]) {
+        self.merge_stored::<T, T>(ys, y);
+    }
+
+    /// [`scan`](Self::scan) of bits of bf16, which are moved as they are. Panics when sizes do not fit.
+    pub fn scan_bf16(&self, x: &[u16], xs: &mut [u16]) {
+        self.check(x, xs);
+        match x.is_empty() {
+            true => {}
+            false if self.first() => maps::scan(self, x, xs),
+            false => rows::scan(self, x, xs, |task| dispatch(task)),
+        }
+    }
+
+    /// [`merge`](Self::merge) of bits of bf16: added in f32, and rounded once. Panics when sizes do not fit.
+    pub fn merge_bf16(&self, ys: &[u16], y: &mut [u16]) {
+        self.merge_stored::<f32, u16>(ys, y);
+    }
+
+    fn merge_stored<T: Real, S: Stored<T> + Plain>(&self, ys: &[S], y: &mut [S]) {
         self.check(y, ys);
         match y.is_empty() {
             true => {}
-            false if self.first() => maps::merge(self, ys, y),
-            false => rows::merge(self, ys, y),
+            false if self.first() => maps::merge::<T, S>(self, ys, y),
+            false => rows::merge::<T, S>(self, ys, y),
         }
     }
 }

@@ -22,6 +22,7 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
+use crate::kernels::bf16::{Stored, narrow, widen};
 use crate::kernels::rows::{add_parts, for_each, rows_per_chunk};
 use crate::kernels::simd::Real;
 
@@ -74,6 +75,17 @@ impl SoftSort {
 
     /// Writes P (batch, len, len). Panics when sizes do not fit.
     pub fn forward<T: Real>(&self, scores: &[T], p: &mut [T]) {
+        self.rows(scores, p, |scores, sorted, p| rows::forward(scores, sorted, self.rate(), p));
+    }
+
+    /// [`forward`](Self::forward) with scores and P as bits of bf16. Panics when sizes do not fit.
+    pub fn forward_bf16(&self, scores: &[u16], p: &mut [u16]) {
+        let scores = wide(scores);
+        self.rows(&scores, p, |scores, sorted, p| rows::forward_bf16(scores, sorted, self.rate(), p));
+    }
+
+    /// Has `work` write the rows of P: scores, and of some rows the scores in order.
+    fn rows<T: Real, S: Send>(&self, scores: &[T], p: &mut [S], work: impl Fn(&[T], &[T], &mut [S]) + Sync + Send) {
         let (order, l) = (self.order(scores), self.len);
         assert_eq!(p.len(), self.batch * l * l, "{OP}: the result is {} x {l} x {l}", self.batch);
         if p.is_empty() {
@@ -87,13 +99,26 @@ impl SoftSort {
                 tasks.push((scores, sorted, p));
             }
         }
-        for_each(tasks, |(scores, sorted, p)| rows::forward(scores, sorted, self.rate(), p));
+        for_each(tasks, |(scores, sorted, p)| work(scores, sorted, p));
     }
 
     /// Writes the gradient of the scores from that of P. Panics when sizes do not fit.
     ///
     /// With G = P∘(dP − rowsum(P∘dP)) and σ the sign of s_j − s_(i): −1/τ · Σ_i σG at s_j, and +1/τ · Σ_j σG at s_(i).
     pub fn backward<T: Real>(&self, scores: &[T], dp: &[T], dscores: &mut [T]) {
+        self.backward_stored(scores, dp, dscores);
+    }
+
+    /// [`backward`](Self::backward) with scores, their gradient and that of P as bits of bf16. Panics when sizes do not fit.
+    pub fn backward_bf16(&self, scores: &[u16], dp: &[u16], dscores: &mut [u16]) {
+        let scores = wide(scores);
+        let mut sums = vec![0.0; dscores.len()];
+        self.backward_stored(&scores, dp, &mut sums);
+        narrow(&sums, dscores);
+    }
+
+    /// With the gradient of P as it is held in memory.
+    fn backward_stored<T: Real, S: Stored<T>>(&self, scores: &[T], dp: &[S], dscores: &mut [T]) {
         let (order, l) = (self.order(scores), self.len);
         assert_eq!(dp.len(), self.batch * l * l, "{OP}: the gradient is {} x {l} x {l}", self.batch);
         assert_eq!(dscores.len(), scores.len(), "{OP}: the gradient of the scores is as long as they are");
@@ -175,4 +200,11 @@ impl SoftSort {
             apply::backward_scores(self, scores, &order, &sorted, (x, width), dy, dscores);
         }
     }
+}
+
+/// Scores, which are few beside P.
+fn wide(scores: &[u16]) -> Vec<f32> {
+    let mut wide = vec![0.0; scores.len()];
+    widen(scores, &mut wide);
+    wide
 }

@@ -1,5 +1,6 @@
 //! Some rows of P, and what they add to the gradient of the scores.
 
+use crate::kernels::bf16::{Stored, narrow_line};
 use crate::kernels::gemm::with_scratch;
 use crate::kernels::rows::{each_vector, get, ones, put_over};
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch, math};
@@ -24,6 +25,32 @@ impl<T: Real> Kernel<T> for Forward<'_, T> {
         let len = scores.len();
         for (i, &score) in sorted.iter().enumerate() {
             row::<T, V>(scores, score, rate, &mut p[i * len..]);
+        }
+    }
+}
+
+/// [`forward`] with P as bits of bf16.
+pub(super) fn forward_bf16(scores: &[f32], sorted: &[f32], rate: f32, p: &mut [u16]) {
+    with_scratch(scores.len(), |line| dispatch(ForwardHalf { scores, sorted, rate, line, p }));
+}
+
+struct ForwardHalf<'a> {
+    scores: &'a [f32],
+    sorted: &'a [f32],
+    rate: f32,
+    /// A row of P.
+    line: &'a mut [f32],
+    p: &'a mut [u16],
+}
+
+impl Kernel<f32> for ForwardHalf<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Lanes<f32>>(self) {
+        let Self { scores, sorted, rate, line, p } = self;
+        for (&score, p) in sorted.iter().zip(p.chunks_exact_mut(scores.len())) {
+            row::<f32, V>(scores, score, rate, line);
+            narrow_line(line, p);
         }
     }
 }
@@ -113,7 +140,7 @@ pub(super) struct Sums<'a, T> {
 }
 
 /// Rows of P again, and their sums from the rows `dp` of its gradient.
-pub(super) fn backward<T: Real>(scores: &[T], sorted: &[T], rate: T, dp: &[T], sums: Sums<'_, T>) {
+pub(super) fn backward<T: Real, S: Stored<T>>(scores: &[T], sorted: &[T], rate: T, dp: &[S], sums: Sums<'_, T>) {
     with_scratch(scores.len(), |p| dispatch(Backward { scores, sorted, rate, p, given: false, dp, sums }));
 }
 
@@ -122,18 +149,18 @@ pub(super) fn backward_of<T: Real>(scores: &[T], sorted: &[T], p: &mut [T], dp: 
     dispatch(Backward { scores, sorted, rate: T::ZERO, p, given: true, dp, sums });
 }
 
-struct Backward<'a, T> {
+struct Backward<'a, T, S> {
     scores: &'a [T],
     sorted: &'a [T],
     rate: T,
     /// All rows if `given`, else room for one.
     p: &'a mut [T],
     given: bool,
-    dp: &'a [T],
+    dp: &'a [S],
     sums: Sums<'a, T>,
 }
 
-impl<T: Real> Kernel<T> for Backward<'_, T> {
+impl<T: Real, S: Stored<T>> Kernel<T> for Backward<'_, T, S> {
     type Output = ();
     #[inline(always)]
     fn run<V: Lanes<T>>(self) {
@@ -147,13 +174,13 @@ impl<T: Real> Kernel<T> for Backward<'_, T> {
             let dp = &dp[i * len..][..len];
             let mut along = V::splat(T::ZERO);
             each_vector!(V, len, |at, count| {
-                along = get::<T, V>(p, at, count).fma(get(dp, at, count), along);
+                along = get::<T, V>(p, at, count).fma(S::get(dp, at, count), along);
             });
             let (along, score) = (V::splat(along.sum()), V::splat(score));
             let mut sum = V::splat(T::ZERO);
             each_vector!(V, len, |at, count| {
                 // Lanes behind the row hold zeros in P.
-                let inner = get::<T, V>(p, at, count).mul(get::<T, V>(dp, at, count).sub(along));
+                let inner = get::<T, V>(p, at, count).mul(S::get::<V>(dp, at, count).sub(along));
                 let other = get::<T, V>(scores, at, count);
                 let falling = V::select(other.lt(score), inner.neg(), V::splat(T::ZERO));
                 let signed = V::select(score.lt(other), inner, falling);

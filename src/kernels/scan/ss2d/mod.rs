@@ -27,6 +27,7 @@ mod tests;
 use super::columns::Block;
 use super::diagonal::forward::Constants;
 use super::{Direction, Grid};
+use crate::kernels::bf16::Stored;
 use crate::kernels::rows::{add_parts, for_each, rows_per_chunk};
 use crate::kernels::simd::Real;
 use std::ops::Range;
@@ -38,6 +39,12 @@ const TILE: usize = super::diagonal::TILE;
 const TASKS: usize = 16;
 /// Channels of a task at most, a multiple of all vector widths.
 const CHANNELS: usize = 128;
+
+/// Of bf16, where sums over the directions are kept for all cells of a map: they stay in a second-level cache, and the channels of a
+/// cell fill a cache line.
+const CHANNELS_BF16: usize = 32;
+/// States whose shares are added up together.
+const AT_ONCE: usize = 16;
 
 const OP: &str = "SS2D";
 
@@ -71,25 +78,26 @@ pub struct Inputs<'a, T> {
 }
 
 /// Where gradients go, each as long as what it is the gradient of; written, not added to. `None`: not wanted.
+/// What belongs to the cells may be of another type `S`: bf16 as bits.
 #[derive(Debug)]
-pub struct Gradients<'a, T> {
-    pub u: Option<&'a mut [T]>,
-    pub delta: Option<&'a mut [T]>,
-    pub b: Option<&'a mut [T]>,
-    pub c: Option<&'a mut [T]>,
+pub struct Gradients<'a, T, S = T> {
+    pub u: Option<&'a mut [S]>,
+    pub delta: Option<&'a mut [S]>,
+    pub b: Option<&'a mut [S]>,
+    pub c: Option<&'a mut [S]>,
     pub a: Option<&'a mut [T]>,
     pub skip: Option<&'a mut [T]>,
     pub delta_bias: Option<&'a mut [T]>,
 }
 
-impl<T> Default for Gradients<'_, T> {
+impl<T, S> Default for Gradients<'_, T, S> {
     fn default() -> Self {
         Self { u: None, delta: None, b: None, c: None, a: None, skip: None, delta_bias: None }
     }
 }
 
 impl<T: Real> Ss2d<'_, T> {
-    fn check(&self, x: &Inputs<'_, T>) {
+    fn check<S>(&self, x: &Inputs<'_, S>) {
         let (cells, d, n, k) = (self.batch * self.grid.cells(), self.channels, self.states, self.directions.len());
         assert!(d > 0 && n > 0 && k > 0, "{OP}: {d} channels of {n} states in {k} directions");
         assert_eq!(self.a.len(), k * d * n, "{OP}: A is {k} x {d} x {n}");
@@ -122,11 +130,16 @@ impl<T: Real> Ss2d<'_, T> {
         }
     }
 
-    /// Blocks of channels. Depends on the sizes alone.
-    fn cut(&self) -> Vec<Range<usize>> {
+    /// Blocks of at most `most` channels, a multiple of all vector widths. Depends on the sizes alone.
+    fn cut(&self, most: usize) -> Vec<Range<usize>> {
         let all = self.channels.div_ceil(T::LANES) * self.batch;
-        let block = (all / TASKS).clamp(2, CHANNELS / T::LANES) * T::LANES;
+        let block = (all / TASKS).clamp(2, most / T::LANES) * T::LANES;
         (0..self.channels).step_by(block).map(|at| at..(at + block).min(self.channels)).collect()
+    }
+
+    /// Sums over the directions for some channels of one map, if there is more than one to add.
+    fn sums_len(&self, channels: &Range<usize>) -> usize {
+        if self.directions.len() > 1 { self.grid.cells() * channels.len() } else { 0 }
     }
 
     /// For each element of the batch `each` rows.
@@ -137,11 +150,16 @@ impl<T: Real> Ss2d<'_, T> {
     /// Writes y (batch, cells, channels), and if wanted the states at the starts of tiles ([`starts_len`](Self::starts_len)).
     /// Panics when sizes do not fit.
     pub fn forward(&self, x: &Inputs<'_, T>, y: &mut [T], starts: Option<&mut [T]>) {
+        self.forward_stored(x, y, starts, CHANNELS);
+    }
+
+    /// [`forward`](Self::forward) with what belongs to the cells as it is held in memory, in blocks of at most `most` channels.
+    fn forward_stored<S: Stored<T>>(&self, x: &Inputs<'_, S>, y: &mut [S], starts: Option<&mut [T]>, most: usize) {
         self.check(x);
         let (d, n, l) = (self.channels, self.states, self.grid.cells());
         assert_eq!(y.len(), x.u.len(), "{OP}: the result is as long as u");
         assert!(starts.as_ref().is_none_or(|s| s.len() == self.starts_len()), "{OP}: states at the starts of tiles");
-        let channels = self.cut();
+        let channels = self.cut(most);
         let states: Vec<Range<usize>> = channels.iter().map(|c| c.start * n..c.end * n).collect();
         let mut ys = Block::cut(y, d, &self.rows(l), &channels).into_iter();
         let mut starts = Block::cut_some(starts, d * n, &self.rows(self.directions.len() * self.tiles()), &states).into_iter();
@@ -157,23 +175,29 @@ impl<T: Real> Ss2d<'_, T> {
 
     /// From what [`forward`](Self::forward) was given, the `starts` it kept, and the gradient of y: the gradients that are wanted. Panics
     /// when sizes do not fit.
-    pub fn backward(&self, x: &Inputs<'_, T>, starts: &[T], dy: &[T], mut to: Gradients<'_, T>) {
+    pub fn backward(&self, x: &Inputs<'_, T>, starts: &[T], dy: &[T], to: Gradients<'_, T>) {
+        self.backward_stored(x, starts, dy, to);
+    }
+
+    /// [`backward`](Self::backward) with what belongs to the cells as it is held in memory.
+    fn backward_stored<S: Stored<T>>(&self, x: &Inputs<'_, S>, starts: &[T], dy: &[S], mut to: Gradients<'_, T, S>) {
         self.check(x);
         let (d, n, l, directions) = (self.channels, self.states, self.grid.cells(), self.directions.len());
         assert_eq!(dy.len(), x.u.len(), "{OP}: the gradient is as long as u");
         assert_eq!(starts.len(), self.starts_len(), "{OP}: states at the starts of tiles");
         for (name, gradient, len) in [
-            ("u", &to.u, x.u.len()),
-            ("delta", &to.delta, x.delta.len()),
-            ("B", &to.b, x.b.len()),
-            ("C", &to.c, x.c.len()),
             ("A", &to.a, self.a.len()),
             ("D", &to.skip, self.skip.map_or(0, <[T]>::len)),
             ("the bias of delta", &to.delta_bias, self.delta_bias.map_or(0, <[T]>::len)),
         ] {
             assert!(gradient.as_ref().is_none_or(|v| v.len() == len), "{OP}: the gradient of {name} has {len} numbers");
         }
-        let channels = self.cut();
+        for (name, gradient, len) in
+            [("u", &to.u, x.u.len()), ("delta", &to.delta, x.delta.len()), ("B", &to.b, x.b.len()), ("C", &to.c, x.c.len())]
+        {
+            assert!(gradient.as_ref().is_none_or(|v| v.len() == len), "{OP}: the gradient of {name} has {len} numbers");
+        }
+        let channels = self.cut(CHANNELS);
         // What belongs to a channel of a direction, for each element of the batch: A, D, bias.
         let per_channel = n + 2;
         let width = directions * d * per_channel;
@@ -218,7 +242,7 @@ impl<T: Real> Ss2d<'_, T> {
     }
 
     /// Adds up the blocks of channels in order. `couplings`: (batch, blocks, cells, directions, B then C, states).
-    fn add_couplings(&self, couplings: &[T], blocks: usize, half: usize, to: &mut [T]) {
+    fn add_couplings<S: Stored<T>>(&self, couplings: &[T], blocks: usize, half: usize, to: &mut [S]) {
         let n = self.states;
         let lines = self.grid.cells() * self.directions.len();
         let per_task = rows_per_chunk(n * blocks, 1);
@@ -226,17 +250,36 @@ impl<T: Real> Ss2d<'_, T> {
         for (b, to) in to.chunks_mut(lines * n).enumerate() {
             tasks.extend(to.chunks_mut(per_task * n).enumerate().map(|(p, to)| (b, p * per_task, to)));
         }
-        for_each(tasks, |(b, first, to): (usize, usize, &mut [T])| {
+        for_each(tasks, |(b, first, to): (usize, usize, &mut [S])| {
             for (line, to) in to.chunks_exact_mut(n).enumerate() {
-                for block in 0..blocks {
-                    let from = &couplings[(((b * blocks + block) * lines + first + line) * 2 + half) * n..][..n];
-                    if block == 0 {
-                        to.copy_from_slice(from);
-                    } else {
-                        to.iter_mut().zip(from).for_each(|(a, &b)| *a += b);
+                for (at, to) in to.chunks_mut(AT_ONCE).enumerate() {
+                    let mut sums = [T::ZERO; AT_ONCE];
+                    for block in 0..blocks {
+                        let from = &couplings[(((b * blocks + block) * lines + first + line) * 2 + half) * n..][..n];
+                        let sums = sums.iter_mut().zip(&from[at * AT_ONCE..]);
+                        if block == 0 {
+                            sums.for_each(|(sum, &x)| *sum = x);
+                        } else {
+                            sums.for_each(|(sum, &x)| *sum += x);
+                        }
                     }
+                    to.iter_mut().zip(sums).for_each(|(to, sum)| *to = S::nearest(sum));
                 }
             }
         });
+    }
+}
+
+impl Ss2d<'_, f32> {
+    /// [`forward`](Self::forward) with u, δ, B, C and y as bits of bf16. States at the starts of tiles are f32, and so are sums over the
+    /// directions. Panics when sizes do not fit.
+    pub fn forward_bf16(&self, x: &Inputs<'_, u16>, y: &mut [u16], starts: Option<&mut [f32]>) {
+        self.forward_stored(x, y, starts, CHANNELS_BF16);
+    }
+
+    /// [`backward`](Self::backward) with what belongs to the cells as bits of bf16, `starts` from
+    /// [`forward_bf16`](Self::forward_bf16). Sums over directions and channels are f32, and rounded once. Panics when sizes do not fit.
+    pub fn backward_bf16(&self, x: &Inputs<'_, u16>, starts: &[f32], dy: &[u16], to: Gradients<'_, f32, u16>) {
+        self.backward_stored(x, starts, dy, to);
     }
 }

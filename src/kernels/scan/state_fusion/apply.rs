@@ -3,8 +3,9 @@
 use super::StateFusion;
 use super::plane::{Cut, Piece};
 use super::taps::{FIRST, LINES, REACH, TAPS, joined};
+use crate::kernels::bf16::Stored;
 use crate::kernels::gemm::with_scratch;
-use crate::kernels::rows::{for_each, put};
+use crate::kernels::rows::for_each;
 use crate::kernels::scan::columns::Block;
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch};
 use std::ops::Range;
@@ -13,7 +14,7 @@ use std::ops::Range;
 const JOINED: usize = 16;
 
 /// `to` = the kernel on `from`, or its adjoint where `BACK`. Both (batch, cells, channels).
-pub(super) fn run<T: Real, const BACK: bool>(fusion: &StateFusion<'_, T>, taps: &[T], from: &[T], to: &mut [T]) {
+pub(super) fn run<T: Real, S: Stored<T>, const BACK: bool>(fusion: &StateFusion<'_, T>, taps: &[T], from: &[S], to: &mut [S]) {
     if to.is_empty() {
         return;
     }
@@ -21,24 +22,24 @@ pub(super) fn run<T: Real, const BACK: bool>(fusion: &StateFusion<'_, T>, taps: 
     let (height, width) = (fusion.grid.height, fusion.grid.width);
     let cells = |(map, rows): &(usize, Range<usize>)| (map * height + rows.start) * width..(map * height + rows.end) * width;
     let blocks = Block::cut(to, fusion.channels, &cut.bands.iter().map(cells).collect::<Vec<_>>(), &cut.channels);
-    let tasks = cut.pieces().zip(blocks).map(|(piece, to)| Apply::<T, BACK> { fusion, taps, from, piece, to }).collect();
-    for_each(tasks, |task: Apply<'_, T, BACK>| {
+    let tasks = cut.pieces().zip(blocks).map(|(piece, to)| Apply::<T, S, BACK> { fusion, taps, from, piece, to }).collect();
+    for_each(tasks, |task: Apply<'_, T, S, BACK>| {
         let room = task.piece.room(fusion) + TAPS.len() * T::LANES;
         with_scratch(room, |buffer| dispatch(Run { task, buffer }));
     });
 }
 
-struct Apply<'a, T, const BACK: bool> {
+struct Apply<'a, T, S, const BACK: bool> {
     fusion: &'a StateFusion<'a, T>,
     /// In lines of [`StateFusion::line`].
     taps: &'a [T],
-    from: &'a [T],
+    from: &'a [S],
     piece: Piece,
-    to: Block<'a, T>,
+    to: Block<'a, S>,
 }
 
-struct Run<'a, 'b, T, const BACK: bool> {
-    task: Apply<'a, T, BACK>,
+struct Run<'a, 'b, T, S, const BACK: bool> {
+    task: Apply<'a, T, S, BACK>,
     /// The taps of a vector, and the planes of all.
     buffer: &'b mut [T],
 }
@@ -49,7 +50,7 @@ struct Joined<'a, T> {
     count: usize,
 }
 
-impl<T: Real, const BACK: bool> Kernel<T> for Run<'_, '_, T, BACK> {
+impl<T: Real, S: Stored<T>, const BACK: bool> Kernel<T> for Run<'_, '_, T, S, BACK> {
     type Output = ();
     #[inline(always)]
     fn run<V: Lanes<T>>(self) {
@@ -57,7 +58,7 @@ impl<T: Real, const BACK: bool> Kernel<T> for Run<'_, '_, T, BACK> {
         let (taps, planes) = buffer.split_at_mut(TAPS.len() * V::N);
         let Apply { fusion, piece, .. } = &task;
         let (fusion, piece) = (*fusion, piece.clone());
-        piece.pack::<T, V>(fusion, task.from, !BACK, planes);
+        piece.pack::<T, S, V>(fusion, task.from, !BACK, planes);
         let plane = planes.len() / piece.channels.len().div_ceil(V::N);
         for (at, plane) in piece.channels.clone().step_by(V::N).zip(planes.chunks_exact(plane)) {
             for (tap, line) in taps.chunks_exact_mut(V::N).zip(task.taps.chunks_exact(fusion.line())) {
@@ -72,7 +73,7 @@ impl<T: Real, const BACK: bool> Kernel<T> for Run<'_, '_, T, BACK> {
     }
 }
 
-impl<T: Real, const BACK: bool> Run<'_, '_, T, BACK> {
+impl<T: Real, S: Stored<T>, const BACK: bool> Run<'_, '_, T, S, BACK> {
     #[inline(always)]
     fn joined<'p, V: Lanes<T>>(fusion: &StateFusion<'_, T>, piece: &Piece, plane: &'p [T], row: usize) -> Joined<'p, T> {
         let (mut rows, mut count): ([(usize, &[T]); JOINED], usize) = ([(0, &[]); JOINED], 0);
@@ -86,7 +87,7 @@ impl<T: Real, const BACK: bool> Run<'_, '_, T, BACK> {
     }
 }
 
-impl<T: Real, const BACK: bool> Apply<'_, T, BACK> {
+impl<T: Real, S: Stored<T>, const BACK: bool> Apply<'_, T, S, BACK> {
     /// One row of a vector of channels.
     #[inline(always)]
     fn row<V: Lanes<T>>(&mut self, joined: &Joined<'_, T>, taps: &[T], row: usize, channels: Range<usize>) {
@@ -140,7 +141,7 @@ impl<T: Real, const BACK: bool> Apply<'_, T, BACK> {
             }
         }
         for (i, sum) in sums.into_iter().enumerate() {
-            put(sum, self.to.line(cell + x + i, channels.clone()), 0, channels.len());
+            S::put(sum, self.to.line(cell + x + i, channels.clone()), 0, channels.len());
         }
     }
 
@@ -156,7 +157,7 @@ impl<T: Real, const BACK: bool> Apply<'_, T, BACK> {
                 }
             }
         }
-        put(sum, self.to.line(cell + x, channels.clone()), 0, channels.len());
+        S::put(sum, self.to.line(cell + x, channels.clone()), 0, channels.len());
     }
 }
 

@@ -25,6 +25,7 @@ mod tests;
 mod weights;
 
 use super::Grid;
+use crate::kernels::bf16::Stored;
 use crate::kernels::rows::add_parts;
 use crate::kernels::simd::Real;
 use taps::TAPS;
@@ -46,21 +47,22 @@ pub struct StateFusion<'a, T> {
 }
 
 /// Where gradients go, each as long as what it is the gradient of; written, not added to. `None`: not wanted.
+/// That of h may be of another type `S`: bf16 as bits.
 #[derive(Debug)]
-pub struct Gradients<'a, T> {
-    pub h: Option<&'a mut [T]>,
+pub struct Gradients<'a, T, S = T> {
+    pub h: Option<&'a mut [S]>,
     pub kernels: [Option<&'a mut [T]>; 3],
     pub alpha: Option<&'a mut [T; 3]>,
 }
 
-impl<T> Default for Gradients<'_, T> {
+impl<T, S> Default for Gradients<'_, T, S> {
     fn default() -> Self {
         Self { h: None, kernels: [None, None, None], alpha: None }
     }
 }
 
 impl<T: Real> StateFusion<'_, T> {
-    fn check(&self, h: &[T]) {
+    fn check<S>(&self, h: &[S]) {
         let (cells, d) = (self.batch * self.grid.cells(), self.channels);
         assert_eq!(h.len(), cells * d, "{OP}: h is {cells} x {d}");
         assert!(self.kernels.iter().all(|k| k.len() == 9 * d), "{OP}: kernels are {d} x 3 x 3");
@@ -68,13 +70,23 @@ impl<T: Real> StateFusion<'_, T> {
 
     /// Writes the fused states, as long as h (batch, cells, channels). Panics when sizes do not fit.
     pub fn forward(&self, h: &[T], out: &mut [T]) {
+        self.forward_stored(h, out);
+    }
+
+    /// [`forward`](Self::forward) with h and the result as they are held in memory.
+    fn forward_stored<S: Stored<T>>(&self, h: &[S], out: &mut [S]) {
         self.check(h);
         assert_eq!(out.len(), h.len(), "{OP}: the result is as long as h");
-        apply::run::<T, false>(self, &self.taps(), h, out);
+        apply::run::<T, S, false>(self, &self.taps(), h, out);
     }
 
     /// From h and the gradient of the result: the gradients that are wanted. Panics when sizes do not fit.
-    pub fn backward(&self, h: &[T], dout: &[T], mut to: Gradients<'_, T>) {
+    pub fn backward(&self, h: &[T], dout: &[T], to: Gradients<'_, T>) {
+        self.backward_stored(h, dout, to);
+    }
+
+    /// [`backward`](Self::backward) with h and its gradient and that of the result as they are held in memory.
+    fn backward_stored<S: Stored<T>>(&self, h: &[S], dout: &[S], mut to: Gradients<'_, T, S>) {
         self.check(h);
         let d = self.channels;
         assert_eq!(dout.len(), h.len(), "{OP}: the gradient is as long as h");
@@ -82,7 +94,7 @@ impl<T: Real> StateFusion<'_, T> {
         let fits = |k: &Option<&mut [T]>| k.as_ref().is_none_or(|k| k.len() == 9 * d);
         assert!(to.kernels.iter().all(fits), "{OP}: gradients of kernels are {d} x 3 x 3");
         if let Some(dh) = to.h {
-            apply::run::<T, true>(self, &self.taps(), dout, dh);
+            apply::run::<T, S, true>(self, &self.taps(), dout, dh);
         }
         if to.kernels.iter().all(Option::is_none) && to.alpha.is_none() {
             return;
@@ -125,5 +137,17 @@ impl<T: Real> StateFusion<'_, T> {
             }
         }
         taps
+    }
+}
+
+impl StateFusion<'_, f32> {
+    /// [`forward`](Self::forward) with h and the result as bits of bf16. Panics when sizes do not fit.
+    pub fn forward_bf16(&self, h: &[u16], out: &mut [u16]) {
+        self.forward_stored(h, out);
+    }
+
+    /// [`backward`](Self::backward) with h, its gradient and that of the result as bits of bf16. Panics when sizes do not fit.
+    pub fn backward_bf16(&self, h: &[u16], dout: &[u16], to: Gradients<'_, f32, u16>) {
+        self.backward_stored(h, dout, to);
     }
 }

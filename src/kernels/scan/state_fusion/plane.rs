@@ -2,7 +2,7 @@
 
 use super::StateFusion;
 use super::taps::{REACH, read};
-use crate::kernels::rows::get;
+use crate::kernels::bf16::Stored;
 use crate::kernels::simd::{Lanes, Real};
 use std::ops::Range;
 
@@ -61,7 +61,13 @@ impl Piece {
 
     /// Packs `from` (batch, cells, channels). The sides repeat the outermost cells, or are zeros.
     #[inline(always)]
-    pub(super) fn pack<T: Real, V: Lanes<T>>(&self, fusion: &StateFusion<'_, T>, from: &[T], repeat: bool, planes: &mut [T]) {
+    pub(super) fn pack<T: Real, S: Stored<T>, V: Lanes<T>>(
+        &self,
+        fusion: &StateFusion<'_, T>,
+        from: &[S],
+        repeat: bool,
+        planes: &mut [T],
+    ) {
         let (height, width, d) = (fusion.grid.height, fusion.grid.width, fusion.channels);
         let (rows, wide) = (self.reached(height), width + 2 * REACH);
         let (first, plane) = (rows.start, rows.len() * wide * V::N);
@@ -73,7 +79,7 @@ impl Piece {
                 let place = ((row - first) * wide + x) * V::N;
                 for (at, plane) in self.channels.clone().step_by(V::N).zip(planes.chunks_exact_mut(plane)) {
                     let count = (self.channels.end - at).min(V::N);
-                    let v = if inside { get::<T, V>(from, cell * d + at, count) } else { V::splat(T::ZERO) };
+                    let v = if inside { S::get::<V>(from, cell * d + at, count) } else { V::splat(T::ZERO) };
                     v.store(&mut plane[place..]);
                 }
             }

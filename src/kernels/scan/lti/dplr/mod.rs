@@ -34,6 +34,7 @@ mod zero;
 pub use step::Stepper;
 
 use super::complex::{Complex, ComplexMut, ComplexRef};
+use crate::kernels::bf16::Stored;
 use crate::kernels::rows::for_each;
 use crate::kernels::simd::Real;
 use recurrence::Channel;
@@ -124,6 +125,10 @@ impl<T: Real> Dplr<'_, T> {
 
     /// K (channels, `len`), C being C̃ for `len`. Panics when sizes do not fit.
     pub fn kernel(&self, len: usize, k: &mut [T]) {
+        self.kernel_stored(len, k);
+    }
+
+    fn kernel_stored<S: Stored<T>>(&self, len: usize, k: &mut [S]) {
         self.check();
         assert_eq!(k.len(), self.channels * len, "{OP}: the kernel is {} x {len}", self.channels);
         if len == 0 {
@@ -139,12 +144,16 @@ impl<T: Real> Dplr<'_, T> {
             .collect();
         for_each(tasks, |(channels, to)| {
             let spectra: Vec<[Vec<f64>; 2]> = channels.map(|h| spectrum(&self.channel(h), &points)).collect();
-            to_time.run(&spectra, |lane, l, z| to[lane * len + l] = T::from_f64(z.re / len as f64));
+            to_time.run(&spectra, |lane, l, z| to[lane * len + l] = S::nearest(T::from_f64(z.re / len as f64)));
         });
     }
 
     /// From the gradient of K: those that are wanted. Panics when sizes do not fit.
-    pub fn backward(&self, len: usize, dk: &[T], mut to: Gradients<'_, T>) {
+    pub fn backward(&self, len: usize, dk: &[T], to: Gradients<'_, T>) {
+        self.backward_stored(len, dk, to);
+    }
+
+    fn backward_stored<S: Stored<T>>(&self, len: usize, dk: &[S], mut to: Gradients<'_, T>) {
         self.check();
         assert_eq!(dk.len(), self.channels * len, "{OP}: the kernel is {} x {len}", self.channels);
         let (h, n, r) = (self.channels, self.pairs, self.rank);
@@ -160,7 +169,7 @@ impl<T: Real> Dplr<'_, T> {
             let count = points.count();
             let mut weights = vec![[vec![0.0; points.room()], vec![0.0; points.room()]]; channels.len()];
             let wide: Vec<[Vec<f64>; 2]> = (channels.clone())
-                .map(|h| [dk[h * len..(h + 1) * len].iter().map(|x| x.to_f64()).collect(), Vec::new()])
+                .map(|h| [dk[h * len..(h + 1) * len].iter().map(|x| x.number().to_f64()).collect(), Vec::new()])
                 .collect();
             to_frequency.run(&wide, |lane, k, z| {
                 if k < count {
@@ -216,6 +225,18 @@ impl<T: Real> Dplr<'_, T> {
         for (h, row) in rows.iter().enumerate() {
             row.iter().enumerate().for_each(|(i, z)| to.set(h * self.pairs + i, *z));
         }
+    }
+}
+
+impl Dplr<'_, f32> {
+    /// [`kernel`](Self::kernel) with K as bits of bf16. Panics when sizes do not fit.
+    pub fn kernel_bf16(&self, len: usize, k: &mut [u16]) {
+        self.kernel_stored(len, k);
+    }
+
+    /// [`backward`](Self::backward) from the gradient of K as bits of bf16. Panics when sizes do not fit.
+    pub fn backward_bf16(&self, len: usize, dk: &[u16], to: Gradients<'_, f32>) {
+        self.backward_stored(len, dk, to);
     }
 }
 

@@ -1,6 +1,7 @@
 //! By the sums themselves: a window of rows in the first-level cache, eight sums at a time in registers.
 
 use super::LongConv;
+use crate::kernels::bf16::Stored;
 use crate::kernels::gemm::with_scratch;
 use crate::kernels::pieces::split;
 use crate::kernels::scan::columns::Block;
@@ -18,7 +19,14 @@ const EDGE: usize = SUMS - 1;
 /// Rows `first..first + count` of a sequence as lines, those outside of it zeros. `first` counts from `EDGE + before` rows before row
 /// `start` of the sequence.
 #[inline(always)]
-fn load<T: Real, V: Lanes<T>>(x: &[T], stride: usize, rows: &Range<usize>, first: isize, channels: &Range<usize>, to: &mut [T]) {
+fn load<T: Real, S: Stored<T>, V: Lanes<T>>(
+    x: &[S],
+    stride: usize,
+    rows: &Range<usize>,
+    first: isize,
+    channels: &Range<usize>,
+    to: &mut [T],
+) {
     for (i, to) in to.chunks_exact_mut(V::N).enumerate() {
         let row = first + i as isize;
         if row < rows.start as isize || row >= rows.end as isize {
@@ -26,7 +34,7 @@ fn load<T: Real, V: Lanes<T>>(x: &[T], stride: usize, rows: &Range<usize>, first
             continue;
         }
         let from = &x[row as usize * stride..(row as usize + 1) * stride][channels.clone()];
-        if from.len() == V::N { V::load(from).store(to) } else { V::load_partial(from).store(to) }
+        S::get::<V>(from, 0, from.len()).store(to);
     }
 }
 
@@ -63,15 +71,15 @@ fn sums<T: Real, V: Lanes<T>, const BACK: bool>(lines: &[T], kernel: &[T], count
     sums
 }
 
-pub(super) struct Forward<'a, T> {
+pub(super) struct Forward<'a, T, S> {
     pub(super) conv: &'a LongConv<'a, T>,
-    pub(super) u: &'a [T],
+    pub(super) u: &'a [S],
     pub(super) sequences: Range<usize>,
     pub(super) channels: Range<usize>,
-    pub(super) y: Block<'a, T>,
+    pub(super) y: Block<'a, S>,
 }
 
-impl<T: Real> Forward<'_, T> {
+impl<T: Real, S: Stored<T>> Forward<'_, T, S> {
     /// Runs on the calling thread.
     pub(super) fn run(self) {
         let used = used(self.conv);
@@ -80,9 +88,9 @@ impl<T: Real> Forward<'_, T> {
     }
 }
 
-struct RunForward<'a, 'b, T>(Forward<'a, T>, &'b mut [T]);
+struct RunForward<'a, 'b, T, S>(Forward<'a, T, S>, &'b mut [T]);
 
-impl<T: Real> Kernel<T> for RunForward<'_, '_, T> {
+impl<T: Real, S: Stored<T>> Kernel<T> for RunForward<'_, '_, T, S> {
     type Output = ();
     #[inline(always)]
     fn run<V: Lanes<T>>(self) {
@@ -100,7 +108,7 @@ impl<T: Real> Kernel<T> for RunForward<'_, '_, T> {
                 let steps = (rows.end - first).min(WINDOW);
                 // Line j is row first − (used − 1) + j.
                 let count = used - 1 + steps + EDGE;
-                load::<T, V>(
+                load::<T, S, V>(
                     u,
                     conv.channels,
                     &rows,
@@ -113,8 +121,7 @@ impl<T: Real> Kernel<T> for RunForward<'_, '_, T> {
                     // Row t + i sees line j + t with tap used − 1 + i − j.
                     let sums = sums::<T, V, true>(&lines[t * V::N..], k, used + EDGE);
                     for (i, sum) in sums.into_iter().enumerate().take(steps - t) {
-                        let to = y.line(first + t + i, channels.clone());
-                        if to.len() == V::N { sum.store(to) } else { sum.store_partial(to) }
+                        S::put(sum, y.line(first + t + i, channels.clone()), 0, channels.len());
                     }
                     t += SUMS;
                 }
@@ -124,20 +131,20 @@ impl<T: Real> Kernel<T> for RunForward<'_, '_, T> {
     }
 }
 
-pub(super) struct Backward<'a, T> {
+pub(super) struct Backward<'a, T, S> {
     pub(super) conv: &'a LongConv<'a, T>,
     /// Taps that have an effect.
     pub(super) used: usize,
-    pub(super) u: &'a [T],
-    pub(super) dy: &'a [T],
+    pub(super) u: &'a [S],
+    pub(super) dy: &'a [S],
     pub(super) sequences: Range<usize>,
     pub(super) channels: Range<usize>,
-    pub(super) du: Option<Block<'a, T>>,
+    pub(super) du: Option<Block<'a, S>>,
     /// (channels, used).
     pub(super) dk: Option<&'a mut [T]>,
 }
 
-impl<T: Real> Backward<'_, T> {
+impl<T: Real, S: Stored<T>> Backward<'_, T, S> {
     /// Runs on the calling thread.
     pub(super) fn run(self) {
         let used = self.used;
@@ -146,9 +153,9 @@ impl<T: Real> Backward<'_, T> {
     }
 }
 
-struct RunBackward<'a, 'b, T>(Backward<'a, T>, &'b mut [T]);
+struct RunBackward<'a, 'b, T, S>(Backward<'a, T, S>, &'b mut [T]);
 
-impl<T: Real> Kernel<T> for RunBackward<'_, '_, T> {
+impl<T: Real, S: Stored<T>> Kernel<T> for RunBackward<'_, '_, T, S> {
     type Output = ();
     #[inline(always)]
     fn run<V: Lanes<T>>(self) {
@@ -167,15 +174,14 @@ impl<T: Real> Kernel<T> for RunBackward<'_, '_, T> {
                 let steps = (rows.end - first).min(WINDOW);
                 // Line j of g is row first + j.
                 let count = steps + EDGE + used - 1;
-                load::<T, V>(dy, conv.channels, &rows, first as isize, &channels, &mut g[..count * V::N]);
+                load::<T, S, V>(dy, conv.channels, &rows, first as isize, &channels, &mut g[..count * V::N]);
                 if let Some(du) = &mut du {
                     let mut t = 0;
                     while t < steps {
                         // Row t + i is seen by line t + j with tap j − i.
                         let sums = sums::<T, V, false>(&g[t * V::N..], k, used + EDGE);
                         for (i, sum) in sums.into_iter().enumerate().take(steps - t) {
-                            let to = du.line(first + t + i, channels.clone());
-                            if to.len() == V::N { sum.store(to) } else { sum.store_partial(to) }
+                            S::put(sum, du.line(first + t + i, channels.clone()), 0, channels.len());
                         }
                         t += SUMS;
                     }
@@ -184,7 +190,7 @@ impl<T: Real> Kernel<T> for RunBackward<'_, '_, T> {
                     // Line j of u is row first − (used − 1) − EDGE + j; tap l + i joins g line t with u line used − 1 + EDGE − l − i + t.
                     let count = used - 1 + EDGE + steps;
                     let start = first as isize - (used - 1 + EDGE) as isize;
-                    load::<T, V>(u, conv.channels, &rows, start, &channels, &mut lines[..count * V::N]);
+                    load::<T, S, V>(u, conv.channels, &rows, start, &channels, &mut lines[..count * V::N]);
                     let mut l = 0;
                     while l < used {
                         let sums = sums::<T, V, false>(&g[..steps * V::N], &lines[(used - 1 - l) * V::N..], steps);

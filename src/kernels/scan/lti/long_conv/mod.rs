@@ -15,6 +15,7 @@ pub mod reference;
 mod spectral;
 
 use super::fft;
+use crate::kernels::bf16::Stored;
 use crate::kernels::rows::for_each;
 use crate::kernels::scan::Sequences;
 use crate::kernels::scan::columns::Block;
@@ -39,13 +40,14 @@ pub struct LongConv<'a, T> {
 }
 
 /// Where gradients go, each as long as what it is the gradient of; written, not added to. `None`: not wanted.
+/// That of u may be of another type `S`: bf16 as bits.
 #[derive(Debug)]
-pub struct Gradients<'a, T> {
-    pub u: Option<&'a mut [T]>,
+pub struct Gradients<'a, T, S = T> {
+    pub u: Option<&'a mut [S]>,
     pub kernel: Option<&'a mut [T]>,
 }
 
-impl<T> Default for Gradients<'_, T> {
+impl<T, S> Default for Gradients<'_, T, S> {
     fn default() -> Self {
         Self { u: None, kernel: None }
     }
@@ -94,7 +96,7 @@ impl<T: Real> LongConv<'_, T> {
         direct <= spectral
     }
 
-    fn check(&self, u: &[T], y: &[T]) {
+    fn check<S>(&self, u: &[S], y: &[S]) {
         self.sequences.check(OP);
         let (rows, h) = (self.sequences.rows(), self.channels);
         assert!(h > 0, "{OP}: no channels");
@@ -116,9 +118,14 @@ impl<T: Real> LongConv<'_, T> {
 
     /// Writes y, as long as u (rows, channels). Panics when sizes do not fit.
     pub fn forward(&self, u: &[T], y: &mut [T]) {
+        self.forward_stored(u, y);
+    }
+
+    /// [`forward`](Self::forward) with u and y as they are held in memory.
+    pub(in crate::kernels::scan) fn forward_stored<S: Stored<T>>(&self, u: &[S], y: &mut [S]) {
         self.check(u, y);
         if self.taps == 0 {
-            y.fill(T::ZERO);
+            y.fill(S::nearest(T::ZERO));
             return;
         }
         let cut = self.cut();
@@ -145,6 +152,11 @@ impl<T: Real> LongConv<'_, T> {
 
     /// From u and the gradient of y: the gradients that are wanted. Panics when sizes do not fit.
     pub fn backward(&self, u: &[T], dy: &[T], to: Gradients<'_, T>) {
+        self.backward_stored(u, dy, to);
+    }
+
+    /// [`backward`](Self::backward) with u, dy and the gradient of u as they are held in memory.
+    pub(in crate::kernels::scan) fn backward_stored<S: Stored<T>>(&self, u: &[S], dy: &[S], to: Gradients<'_, T, S>) {
         self.check(u, dy);
         assert!(to.u.as_ref().is_none_or(|v| v.len() == u.len()), "{OP}: the gradient of u is as long as u");
         assert!(
@@ -158,7 +170,7 @@ impl<T: Real> LongConv<'_, T> {
         }
         if self.taps == 0 || cut.sequences.is_empty() {
             if let Some(du) = du {
-                du.fill(T::ZERO);
+                du.fill(S::nearest(T::ZERO));
             }
             return;
         }
@@ -192,5 +204,17 @@ impl<T: Real> LongConv<'_, T> {
                 to[..used].copy_from_slice(from);
             }
         }
+    }
+}
+
+impl LongConv<'_, f32> {
+    /// [`forward`](Self::forward) with u and y as bits of bf16. Panics when sizes do not fit.
+    pub fn forward_bf16(&self, u: &[u16], y: &mut [u16]) {
+        self.forward_stored(u, y);
+    }
+
+    /// [`backward`](Self::backward) with u, dy and the gradient of u as bits of bf16. Panics when sizes do not fit.
+    pub fn backward_bf16(&self, u: &[u16], dy: &[u16], to: Gradients<'_, f32, u16>) {
+        self.backward_stored(u, dy, to);
     }
 }

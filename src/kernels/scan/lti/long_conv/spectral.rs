@@ -2,6 +2,7 @@
 
 use super::LongConv;
 use super::fft::Plan;
+use crate::kernels::bf16::Stored;
 use crate::kernels::gemm::with_scratch;
 use crate::kernels::pieces::split;
 use crate::kernels::scan::columns::Block;
@@ -10,20 +11,20 @@ use crate::kernels::simd::{Kernel, Lanes, Real, dispatch};
 use crate::kernels::transpose::transpose_inside;
 use std::ops::Range;
 
-pub(super) struct Forward<'a, T> {
+pub(super) struct Forward<'a, T, S> {
     pub(super) conv: &'a LongConv<'a, T>,
     pub(super) plan: &'a Plan<T>,
-    pub(super) u: &'a [T],
+    pub(super) u: &'a [S],
     pub(super) sequences: Range<usize>,
     pub(super) channels: Range<usize>,
-    pub(super) y: Block<'a, T>,
+    pub(super) y: Block<'a, S>,
 }
 
 /// The points that two sequences fill: as real and imaginary parts, zeros behind, at least half of all points.
 #[inline(always)]
-fn load<T: Real, V: Lanes<T>>(
+fn load<T: Real, S: Stored<T>, V: Lanes<T>>(
     conv: &LongConv<'_, T>,
-    x: &[T],
+    x: &[S],
     sequences: Range<usize>,
     channels: &Range<usize>,
     half: bool,
@@ -39,7 +40,7 @@ fn load<T: Real, V: Lanes<T>>(
         for (row, to) in rows.clone().zip(to.chunks_exact_mut(2 * V::N)) {
             let from = &x[row * conv.channels..(row + 1) * conv.channels][channels.clone()];
             let to = &mut to[part * V::N..(part + 1) * V::N];
-            if from.len() == V::N { V::load(from).store(to) } else { V::load_partial(from).store(to) }
+            S::get::<V>(from, 0, from.len()).store(to);
         }
         // Where this one is shorter than the other, and where there is no other.
         if part == 1 {
@@ -62,18 +63,17 @@ fn load<T: Real, V: Lanes<T>>(
 
 /// And back.
 #[inline(always)]
-fn store<T: Real, V: Lanes<T>>(
+fn store<T: Real, S: Stored<T>, V: Lanes<T>>(
     conv: &LongConv<'_, T>,
     from: &[T],
     sequences: Range<usize>,
     channels: &Range<usize>,
-    to: &mut Block<'_, T>,
+    to: &mut Block<'_, S>,
 ) {
     for (part, sequence) in sequences.enumerate() {
         for (row, from) in conv.sequences.range(sequence).zip(from.chunks_exact(2 * V::N)) {
             let to = to.line(row, channels.clone());
-            let v = V::load(&from[part * V::N..]);
-            if to.len() == V::N { v.store(to) } else { v.store_partial(to) }
+            S::put(V::load(&from[part * V::N..]), to, 0, channels.len());
         }
     }
 }
@@ -96,16 +96,16 @@ fn half<T: Real>(conv: &LongConv<'_, T>, plan: &Plan<T>) -> bool {
     2 * super::longest(conv.sequences) <= plan.size()
 }
 
-impl<T: Real> Forward<'_, T> {
+impl<T: Real, S: Stored<T>> Forward<'_, T, S> {
     /// Runs on the calling thread.
     pub(super) fn run(self) {
         with_scratch(2 * self.plan.len(), |buffer| dispatch(RunForward(self, buffer)));
     }
 }
 
-struct RunForward<'a, 'b, T>(Forward<'a, T>, &'b mut [T]);
+struct RunForward<'a, 'b, T, S>(Forward<'a, T, S>, &'b mut [T]);
 
-impl<T: Real> Kernel<T> for RunForward<'_, '_, T> {
+impl<T: Real, S: Stored<T>> Kernel<T> for RunForward<'_, '_, T, S> {
     type Output = ();
     #[inline(always)]
     fn run<V: Lanes<T>>(self) {
@@ -116,42 +116,42 @@ impl<T: Real> Kernel<T> for RunForward<'_, '_, T> {
         let mut first = sequences.start;
         while first < sequences.end {
             let two = first..sequences.end.min(first + 2);
-            load::<T, V>(conv, u, two.clone(), &channels, half, z);
+            load::<T, S, V>(conv, u, two.clone(), &channels, half, z);
             plan.forward::<V>(z, half);
             for (z, k) in z.chunks_exact_mut(2 * V::N).zip(k.chunks_exact(2 * V::N)) {
                 Pair::<V>::load_pair(z).mul(Pair::load_pair(k)).store_pair(z);
             }
             plan.inverse::<V>(z, half);
-            store::<T, V>(conv, z, two, &channels, &mut y);
+            store::<T, S, V>(conv, z, two, &channels, &mut y);
             first += 2;
         }
     }
 }
 
-pub(super) struct Backward<'a, T> {
+pub(super) struct Backward<'a, T, S> {
     pub(super) conv: &'a LongConv<'a, T>,
     pub(super) plan: &'a Plan<T>,
     /// Taps that have an effect.
     pub(super) used: usize,
-    pub(super) u: &'a [T],
-    pub(super) dy: &'a [T],
+    pub(super) u: &'a [S],
+    pub(super) dy: &'a [S],
     pub(super) sequences: Range<usize>,
     pub(super) channels: Range<usize>,
-    pub(super) du: Option<Block<'a, T>>,
+    pub(super) du: Option<Block<'a, S>>,
     /// (channels, used).
     pub(super) dk: Option<&'a mut [T]>,
 }
 
-impl<T: Real> Backward<'_, T> {
+impl<T: Real, S: Stored<T>> Backward<'_, T, S> {
     /// Runs on the calling thread.
     pub(super) fn run(self) {
         with_scratch(4 * self.plan.len(), |buffer| dispatch(RunBackward(self, buffer)));
     }
 }
 
-struct RunBackward<'a, 'b, T>(Backward<'a, T>, &'b mut [T]);
+struct RunBackward<'a, 'b, T, S>(Backward<'a, T, S>, &'b mut [T]);
 
-impl<T: Real> Kernel<T> for RunBackward<'_, '_, T> {
+impl<T: Real, S: Stored<T>> Kernel<T> for RunBackward<'_, '_, T, S> {
     type Output = ();
     #[inline(always)]
     fn run<V: Lanes<T>>(self) {
@@ -165,11 +165,11 @@ impl<T: Real> Kernel<T> for RunBackward<'_, '_, T> {
         let mut first = sequences.start;
         while first < sequences.end {
             let two = first..sequences.end.min(first + 2);
-            load::<T, V>(conv, dy, two.clone(), &channels, half, g);
+            load::<T, S, V>(conv, dy, two.clone(), &channels, half, g);
             plan.forward::<V>(g, half);
             if dk.is_some() {
                 // With u + i·u' and g + i·g' for two sequences, the real part of the correlation is the sum of both.
-                load::<T, V>(conv, u, two.clone(), &channels, half, x);
+                load::<T, S, V>(conv, u, two.clone(), &channels, half, x);
                 plan.forward::<V>(x, half);
                 for ((sum, x), g) in sum.chunks_exact_mut(2 * V::N).zip(x.chunks_exact(2 * V::N)).zip(g.chunks_exact(2 * V::N)) {
                     Pair::<V>::load_pair(x).conj_fma(Pair::load_pair(g), Pair::load_pair(sum)).store_pair(sum);
@@ -180,7 +180,7 @@ impl<T: Real> Kernel<T> for RunBackward<'_, '_, T> {
                     Pair::<V>::load_pair(k).conj_fma(Pair::load_pair(g), Pair::zero()).store_pair(g);
                 }
                 plan.inverse::<V>(g, half);
-                store::<T, V>(conv, g, two, &channels, du);
+                store::<T, S, V>(conv, g, two, &channels, du);
             }
             first += 2;
         }

@@ -7,6 +7,7 @@
 use super::coefficients::{BlockOf, CORRECTION, FIELDS, SINGLE, block_len, len};
 use super::forward::{Part, gather, load_lines, scatter, through};
 use super::{BLOCK, S4d, SEGMENT, TILE};
+use crate::kernels::bf16::Stored;
 use crate::kernels::gemm::with_scratch;
 use crate::kernels::pieces::split;
 use crate::kernels::scan::columns::Block;
@@ -14,18 +15,18 @@ use crate::kernels::scan::lti::complex::{ComplexRef, Pair};
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch};
 use std::ops::Range;
 
-pub(super) struct Task<'a, T> {
+pub(super) struct Task<'a, T, S> {
     pub(super) s4d: &'a S4d<'a, T>,
     pub(super) coefficients: &'a [T],
-    pub(super) u: &'a [T],
+    pub(super) u: &'a [S],
     pub(super) initial: Option<ComplexRef<'a, T>>,
-    pub(super) dy: &'a [T],
+    pub(super) dy: &'a [S],
     pub(super) dlast: Option<ComplexRef<'a, T>>,
     /// Which part of the sequences this is.
     pub(super) part: usize,
     pub(super) sequences: Range<usize>,
     pub(super) channels: Range<usize>,
-    pub(super) du: Option<Block<'a, T>>,
+    pub(super) du: Option<Block<'a, S>>,
     pub(super) dinitial: Option<[Block<'a, T>; 2]>,
     /// Gradients of the coefficients, per vector of channels.
     pub(super) sums: Block<'a, T>,
@@ -169,7 +170,7 @@ fn there_and_back<T: Real, V: Lanes<T>>(
     first.store_pair(g);
 }
 
-impl<T: Real> Task<'_, T> {
+impl<T: Real, S: Stored<T>> Task<'_, T, S> {
     #[inline(always)]
     fn vector<V: Lanes<T>>(&mut self, channels: Range<usize>, buffer: &mut [T]) {
         let (h, n) = (self.s4d.channels, self.s4d.pairs);
@@ -211,7 +212,7 @@ impl<T: Real> Task<'_, T> {
                     starts[index % SEGMENT * width..][..width].copy_from_slice(state);
                 }
                 if index + 1 < parts {
-                    load_lines::<T, V>(self.u, h, part, at, count, lines.u);
+                    load_lines::<T, S, V>(self.u, h, part, at, count, lines.u);
                     for (of_pair, state) in of_pairs.chunks_exact(FIELDS * 2 * V::N).zip(state.chunks_exact_mut(2 * V::N)) {
                         through::<T, V, false>(of_pair, part, lines.u, &mut [], state);
                     }
@@ -224,7 +225,7 @@ impl<T: Real> Task<'_, T> {
                     for index in indices.clone() {
                         starts[index % SEGMENT * width..][..width].copy_from_slice(state);
                         let part = Part::at(Part::start_of(index, rows.start, rows.len()), rows.end);
-                        load_lines::<T, V>(self.u, h, part, at, count, lines.u);
+                        load_lines::<T, S, V>(self.u, h, part, at, count, lines.u);
                         for (of_pair, state) in of_pairs.chunks_exact(FIELDS * 2 * V::N).zip(state.chunks_exact_mut(2 * V::N)) {
                             through::<T, V, false>(of_pair, part, lines.u, &mut [], state);
                         }
@@ -232,8 +233,8 @@ impl<T: Real> Task<'_, T> {
                 }
                 for index in indices.rev() {
                     let part = Part::at(Part::start_of(index, rows.start, rows.len()), rows.end);
-                    load_lines::<T, V>(self.u, h, part, at, count, lines.u);
-                    load_lines::<T, V>(self.dy, h, part, at, count, lines.dy);
+                    load_lines::<T, S, V>(self.u, h, part, at, count, lines.u);
+                    load_lines::<T, S, V>(self.dy, h, part, at, count, lines.dy);
                     if part.single() {
                         inside::<T, V, 1>(local, part.steps, &mut lines, local_sums);
                     } else {
@@ -248,8 +249,7 @@ impl<T: Real> Task<'_, T> {
                     }
                     if let Some(du) = &mut self.du {
                         for (t, from) in lines.du.chunks_exact(V::N).take(part.steps).enumerate() {
-                            let to = du.line(part.first + t, channels.clone());
-                            if count == V::N { V::load(from).store(to) } else { V::load(from).store_partial(to) }
+                            S::put(V::load(from), du.line(part.first + t, channels.clone()), 0, count);
                         }
                     }
                 }
@@ -273,12 +273,12 @@ impl<T: Real> Task<'_, T> {
 }
 
 /// A task with its buffer, which is taken before the instruction set is chosen: what runs inside a closure would not be compiled for it.
-struct Run<'a, 'b, T> {
-    task: Task<'a, T>,
+struct Run<'a, 'b, T, S> {
+    task: Task<'a, T, S>,
     buffer: &'b mut [T],
 }
 
-impl<T: Real> Kernel<T> for Run<'_, '_, T> {
+impl<T: Real, S: Stored<T>> Kernel<T> for Run<'_, '_, T, S> {
     type Output = ();
     #[inline(always)]
     fn run<V: Lanes<T>>(self) {

@@ -2,22 +2,23 @@
 
 use super::coefficients::{BlockOf, CORRECTION, FIELDS, SINGLE, block_len, len};
 use super::{BLOCK, S4d, TILE};
+use crate::kernels::bf16::Stored;
 use crate::kernels::gemm::with_scratch;
 use crate::kernels::scan::columns::Block;
 use crate::kernels::scan::lti::complex::{ComplexRef, Pair};
 use crate::kernels::simd::{Kernel, Lanes, Real, dispatch};
 use std::ops::Range;
 
-pub(super) struct Task<'a, T> {
+pub(super) struct Task<'a, T, S> {
     pub(super) s4d: &'a S4d<'a, T>,
     /// Of all vectors of channels.
     pub(super) coefficients: &'a [T],
-    pub(super) u: &'a [T],
+    pub(super) u: &'a [S],
     pub(super) initial: Option<ComplexRef<'a, T>>,
     pub(super) sequences: Range<usize>,
     /// Start at a whole vector.
     pub(super) channels: Range<usize>,
-    pub(super) y: Block<'a, T>,
+    pub(super) y: Block<'a, S>,
     pub(super) last: Option<[Block<'a, T>; 2]>,
 }
 
@@ -54,10 +55,16 @@ impl Part {
 
 /// Lines of `rows` that start at a column, `count` lanes, one vector each.
 #[inline(always)]
-pub(super) fn load_lines<T: Real, V: Lanes<T>>(from: &[T], stride: usize, part: Part, at: usize, count: usize, to: &mut [T]) {
+pub(super) fn load_lines<T: Real, S: Stored<T>, V: Lanes<T>>(
+    from: &[S],
+    stride: usize,
+    part: Part,
+    at: usize,
+    count: usize,
+    to: &mut [T],
+) {
     for (t, to) in to.chunks_exact_mut(V::N).take(part.steps).enumerate() {
-        let from = &from[(part.first + t) * stride + at..];
-        if count == V::N { V::load(from).store(to) } else { V::load_partial(&from[..count]).store(to) }
+        S::get::<V>(from, (part.first + t) * stride + at, count).store(to);
     }
 }
 
@@ -149,7 +156,7 @@ pub(super) fn through<T: Real, V: Lanes<T>, const OUT: bool>(of_pair: &[T], part
     end.store_pair(state);
 }
 
-impl<T: Real> Task<'_, T> {
+impl<T: Real, S: Stored<T>> Task<'_, T, S> {
     #[inline(always)]
     fn vector<V: Lanes<T>>(&mut self, channels: Range<usize>, buffer: &mut [T]) {
         let (h, n) = (self.s4d.channels, self.s4d.pairs);
@@ -164,7 +171,7 @@ impl<T: Real> Task<'_, T> {
             let mut first = rows.start;
             while first < rows.end {
                 let part = Part::at(first, rows.end);
-                load_lines::<T, V>(self.u, h, part, at, count, u);
+                load_lines::<T, S, V>(self.u, h, part, at, count, u);
                 if part.single() {
                     inside::<T, V, 1>(local, part.steps, u, y);
                 } else {
@@ -174,8 +181,7 @@ impl<T: Real> Task<'_, T> {
                     through::<T, V, true>(of_pair, part, u, y, state);
                 }
                 for (t, y) in y.chunks_exact(V::N).take(part.steps).enumerate() {
-                    let to = self.y.line(first + t, channels.clone());
-                    if count == V::N { V::load(y).store(to) } else { V::load(y).store_partial(to) }
+                    S::put(V::load(y), self.y.line(first + t, channels.clone()), 0, count);
                 }
                 first += part.steps;
             }
@@ -195,12 +201,12 @@ impl<T: Real> Task<'_, T> {
 }
 
 /// A task with its buffer, which is taken before the instruction set is chosen: what runs inside a closure would not be compiled for it.
-struct Run<'a, 'b, T> {
-    task: Task<'a, T>,
+struct Run<'a, 'b, T, S> {
+    task: Task<'a, T, S>,
     buffer: &'b mut [T],
 }
 
-impl<T: Real> Kernel<T> for Run<'_, '_, T> {
+impl<T: Real, S: Stored<T>> Kernel<T> for Run<'_, '_, T, S> {
     type Output = ();
     #[inline(always)]
     fn run<V: Lanes<T>>(self) {

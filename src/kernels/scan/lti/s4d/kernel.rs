@@ -5,6 +5,7 @@
 
 use super::coefficients::{Gathered, Spread, mode_at};
 use super::{BLOCK, S4d, TILE};
+use crate::kernels::bf16::Stored;
 use crate::kernels::gemm::with_scratch;
 use crate::kernels::pieces::split;
 use crate::kernels::scan::lti::complex::Pair;
@@ -133,8 +134,37 @@ impl<T: Real> Kernel<T> for Lines<'_, T> {
     }
 }
 
+/// Numbers of a tile of lines, whatever their type.
+const TILED: usize = TILE * 16;
+
+/// Lines to the form in memory.
+struct Store<'a, T, S>(&'a [T], &'a mut [S]);
+
+impl<T: Real, S: Stored<T>> Kernel<T> for Store<'_, T, S> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Lanes<T>>(self) {
+        for at in (0..self.0.len()).step_by(V::N) {
+            S::put(V::load(&self.0[at..]), self.1, at, V::N);
+        }
+    }
+}
+
+/// Lines from the form in memory.
+struct Fetch<'a, T, S>(&'a [S], &'a mut [T]);
+
+impl<T: Real, S: Stored<T>> Kernel<T> for Fetch<'_, T, S> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Lanes<T>>(self) {
+        for at in (0..self.1.len()).step_by(V::N) {
+            S::get::<V>(self.0, at, V::N).store(&mut self.1[at..]);
+        }
+    }
+}
+
 /// Writes K (channels, `len`) of a vector of channels, on the calling thread.
-pub(super) fn kernel<T: Real>(s4d: &S4d<'_, T>, channels: Range<usize>, len: usize, to: &mut [T]) {
+pub(super) fn kernel<T: Real, S: Stored<T>>(s4d: &S4d<'_, T>, channels: Range<usize>, len: usize, to: &mut [S]) {
     let (n, lanes) = (s4d.pairs, T::LANES);
     let each = n * lanes;
     with_scratch((Gathered::ARRAYS + 6) * each, |wide: &mut [f64]| {
@@ -143,12 +173,14 @@ pub(super) fn kernel<T: Real>(s4d: &S4d<'_, T>, channels: Range<usize>, len: usi
         let mut seeds = Seeds::new(rest, each);
         dispatch(Start { s4d, x: &x, seeds: &mut seeds });
         with_scratch((n * FIELDS * 2 + TILE) * lanes, |buffer: &mut [T]| {
+            let mut stored = [S::nearest(T::ZERO); TILED];
             let [of_pairs, lines] = split(buffer, [n * FIELDS * 2 * lanes, TILE * lanes]);
             for first in (0..len).step_by(TILE) {
                 let steps = (len - first).min(TILE);
                 dispatch(Next { seeds: &mut seeds, to: of_pairs });
                 dispatch(Lines { of_pairs, to: lines });
-                transpose((lines, lanes), (steps, channels.len()), (&mut to[first..], len));
+                dispatch(Store(&*lines, &mut stored[..lines.len()]));
+                transpose((&stored, lanes), (steps, channels.len()), (&mut to[first..], len));
             }
         });
     });
@@ -280,7 +312,7 @@ impl<T: Real> Kernel<f64> for Finish<'_, '_, T> {
 }
 
 /// From the gradient of K (channels, `len`) to those of the parameters, in `to` ([`Spread`]), on the calling thread.
-pub(super) fn backward<T: Real>(s4d: &S4d<'_, T>, channels: Range<usize>, len: usize, dk: &[T], to: &mut [f64]) {
+pub(super) fn backward<T: Real, S: Stored<T>>(s4d: &S4d<'_, T>, channels: Range<usize>, len: usize, dk: &[S], to: &mut [f64]) {
     let (n, lanes) = (s4d.pairs, T::LANES);
     let each = n * lanes;
     with_scratch((Gathered::ARRAYS + 8) * each, |wide: &mut [f64]| {
@@ -291,13 +323,15 @@ pub(super) fn backward<T: Real>(s4d: &S4d<'_, T>, channels: Range<usize>, len: u
         slope.iter_mut().for_each(|s| s.fill(0.0));
         dispatch(Start { s4d, x: &x, seeds: &mut seeds });
         with_scratch((n * (FIELDS * 2 + 4) + TILE) * lanes, |buffer: &mut [T]| {
+            let mut stored = [S::nearest(T::ZERO); TILED];
             let [of_pairs, sums, lines] = split(buffer, [n * FIELDS * 2 * lanes, n * 4 * lanes, TILE * lanes]);
             dispatch(Next { seeds: &mut seeds, to: of_pairs });
             seeds.term.iter_mut().for_each(|s| s.fill(0.0));
             for first in (0..len).step_by(TILE).rev() {
                 let steps = (len - first).min(TILE);
-                lines.fill(T::ZERO);
-                transpose((&dk[first..], len), (channels.len(), steps), (lines, lanes));
+                stored.fill(S::nearest(T::ZERO));
+                transpose((&dk[first..], len), (channels.len(), steps), (&mut stored, lanes));
+                dispatch(Fetch(&stored[..lines.len()], &mut *lines));
                 dispatch(Sums { of_pairs, lines, to: sums });
                 dispatch(Before { seeds: &mut seeds, slope: &mut slope, from: sums });
             }

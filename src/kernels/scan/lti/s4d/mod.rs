@@ -36,6 +36,7 @@ pub use step::Stepper;
 use super::complex::{ComplexMut, ComplexRef};
 use super::long_conv::{self, LongConv};
 use super::modes::Rule;
+use crate::kernels::bf16::Stored;
 use crate::kernels::gemm::with_scratch;
 use crate::kernels::rows::{add_parts, for_each};
 use crate::kernels::scan::Sequences;
@@ -81,10 +82,10 @@ pub struct S4d<'a, T> {
 }
 
 /// Where gradients go, each as long as what it is the gradient of; written, not added to. `None`: not wanted. Of complex numbers:
-/// the gradient of the real part, and that of the imaginary part.
+/// the gradient of the real part, and that of the imaginary part. That of u may be of another type `S`: bf16 as bits.
 #[derive(Debug)]
-pub struct Gradients<'a, T> {
-    pub u: Option<&'a mut [T]>,
+pub struct Gradients<'a, T, S = T> {
+    pub u: Option<&'a mut [S]>,
     pub log_dt: Option<&'a mut [T]>,
     pub log_decay: Option<&'a mut [T]>,
     pub frequency: Option<&'a mut [T]>,
@@ -95,7 +96,7 @@ pub struct Gradients<'a, T> {
     pub initial: Option<ComplexMut<'a, T>>,
 }
 
-impl<T> Default for Gradients<'_, T> {
+impl<T, S> Default for Gradients<'_, T, S> {
     fn default() -> Self {
         Self { u: None, log_dt: None, log_decay: None, frequency: None, b: None, c: None, skip: None, initial: None }
     }
@@ -120,7 +121,7 @@ impl<T: Real> S4d<'_, T> {
         assert!(self.skip.is_none_or(|d| d.len() == h), "{OP}: D has one number per channel");
     }
 
-    fn check(&self, u: &[T], y: &[T], states: [Option<ComplexRef<'_, T>>; 2]) {
+    fn check<S>(&self, u: &[S], y: &[S], states: [Option<ComplexRef<'_, T>>; 2]) {
         self.check_parameters();
         self.sequences.check(OP);
         let (rows, h, n) = (self.sequences.rows(), self.channels, self.pairs);
@@ -129,10 +130,10 @@ impl<T: Real> S4d<'_, T> {
         assert!(fits, "{OP}: states are {} x {h} x {n}", self.sequences.count());
     }
 
-    fn check_gradients(&self, rows: usize, to: &Gradients<'_, T>) {
+    fn check_gradients<S>(&self, rows: usize, to: &Gradients<'_, T, S>) {
         let (h, n) = (self.channels, self.pairs);
+        assert!(to.u.as_ref().is_none_or(|p| p.len() == rows * h), "{OP}: the gradient of u has {} numbers", rows * h);
         for (name, place, len) in [
-            ("u", &to.u, rows * h),
             ("the step sizes", &to.log_dt, h),
             ("the decays", &to.log_decay, h * n),
             ("the frequencies", &to.frequency, h * n),
@@ -199,6 +200,17 @@ impl<T: Real> S4d<'_, T> {
     /// Writes y, as long as u (rows, channels), and if wanted the states after the last steps. `initial`: the states before the first
     /// steps, zeros without. Panics when sizes do not fit.
     pub fn forward(&self, u: &[T], initial: Option<ComplexRef<'_, T>>, y: &mut [T], last: Option<ComplexMut<'_, T>>) {
+        self.forward_stored(u, initial, y, last);
+    }
+
+    /// [`forward`](Self::forward) with u and y as they are held in memory.
+    fn forward_stored<S: Stored<T>>(
+        &self,
+        u: &[S],
+        initial: Option<ComplexRef<'_, T>>,
+        y: &mut [S],
+        last: Option<ComplexMut<'_, T>>,
+    ) {
         self.check(u, y, [initial, last.as_ref().map(ComplexMut::as_ref)]);
         let len = self.longest();
         if initial.is_none() && last.is_none() && self.convolves([5.0, 4.6], LongConv::<T>::cost(self.sequences, len, len, false))
@@ -210,16 +222,22 @@ impl<T: Real> S4d<'_, T> {
     }
 
     /// The convolution, whatever it costs.
-    pub(super) fn through_kernel_forward(&self, u: &[T], y: &mut [T]) {
+    pub(super) fn through_kernel_forward<S: Stored<T>>(&self, u: &[S], y: &mut [S]) {
         let len = self.longest();
         let mut k = vec![T::ZERO; self.channels * len];
         self.kernel(len, &mut k);
         self.add_skip(len, &mut k);
-        self.conv(len, &k).forward(u, y);
+        self.conv(len, &k).forward_stored(u, y);
     }
 
     /// The scan, whatever it costs.
-    pub(super) fn scan(&self, u: &[T], initial: Option<ComplexRef<'_, T>>, y: &mut [T], last: Option<ComplexMut<'_, T>>) {
+    pub(super) fn scan<S: Stored<T>>(
+        &self,
+        u: &[S],
+        initial: Option<ComplexRef<'_, T>>,
+        y: &mut [S],
+        last: Option<ComplexMut<'_, T>>,
+    ) {
         let (h, n) = (self.channels, self.pairs);
         let cut = self.cut();
         let states: Vec<Range<usize>> = cut.channels.iter().map(|c| c.start * n..c.end * n).collect();
@@ -253,6 +271,18 @@ impl<T: Real> S4d<'_, T> {
         dlast: Option<ComplexRef<'_, T>>,
         to: Gradients<'_, T>,
     ) {
+        self.backward_stored(u, initial, dy, dlast, to);
+    }
+
+    /// [`backward`](Self::backward) with u, dy and the gradient of u as they are held in memory.
+    fn backward_stored<S: Stored<T>>(
+        &self,
+        u: &[S],
+        initial: Option<ComplexRef<'_, T>>,
+        dy: &[S],
+        dlast: Option<ComplexRef<'_, T>>,
+        to: Gradients<'_, T, S>,
+    ) {
         self.check(u, dy, [initial, dlast]);
         self.check_gradients(self.sequences.rows(), &to);
         let len = self.longest();
@@ -267,27 +297,27 @@ impl<T: Real> S4d<'_, T> {
     }
 
     /// The gradients by way of that of the kernel.
-    pub(super) fn through_kernel(&self, u: &[T], dy: &[T], mut to: Gradients<'_, T>) {
+    pub(super) fn through_kernel<S: Stored<T>>(&self, u: &[S], dy: &[S], mut to: Gradients<'_, T, S>) {
         let len = self.longest();
         let (mut k, mut dk) = (vec![T::ZERO; self.channels * len], vec![T::ZERO; self.channels * len]);
         self.kernel(len, &mut k);
         self.add_skip(len, &mut k);
-        self.conv(len, &k).backward(u, dy, long_conv::Gradients { u: to.u.take(), kernel: Some(&mut dk) });
+        self.conv(len, &k).backward_stored(u, dy, long_conv::Gradients { u: to.u.take(), kernel: Some(&mut dk) });
         if let Some(dskip) = to.skip.take() {
             dskip.fill(T::ZERO);
             dskip.iter_mut().zip(dk.chunks_exact(len.max(1))).for_each(|(to, dk)| *to = dk[0]);
         }
-        self.kernel_backward(len, &dk, to);
+        self.kernel_back(len, &dk, to);
     }
 
     /// The scan's gradients, whatever they cost.
-    pub(super) fn scan_back(
+    pub(super) fn scan_back<S: Stored<T>>(
         &self,
-        u: &[T],
+        u: &[S],
         initial: Option<ComplexRef<'_, T>>,
-        dy: &[T],
+        dy: &[S],
         dlast: Option<ComplexRef<'_, T>>,
-        mut to: Gradients<'_, T>,
+        mut to: Gradients<'_, T, S>,
     ) {
         let (h, n) = (self.channels, self.pairs);
         let cut = self.cut();
@@ -354,13 +384,17 @@ impl<T: Real> S4d<'_, T> {
 
     /// K (channels, `len`), without D. Panics when sizes do not fit.
     pub fn kernel(&self, len: usize, k: &mut [T]) {
+        self.kernel_stored(len, k);
+    }
+
+    fn kernel_stored<S: Stored<T>>(&self, len: usize, k: &mut [S]) {
         self.check_parameters();
         assert_eq!(k.len(), self.channels * len, "{OP}: the kernel is {} x {len}", self.channels);
         if len == 0 {
             return;
         }
         let mut rest = k;
-        let tasks: Vec<(Range<usize>, &mut [T])> = (self.vectors().into_iter())
+        let tasks: Vec<(Range<usize>, &mut [S])> = (self.vectors().into_iter())
             .map(|channels| {
                 let to = rest.split_off_mut(..channels.len() * len).unwrap_or_default();
                 (channels, to)
@@ -370,7 +404,11 @@ impl<T: Real> S4d<'_, T> {
     }
 
     /// From the gradient of K: those of the parameters that are wanted; u, D and first states have none. Panics when sizes do not fit.
-    pub fn kernel_backward(&self, len: usize, dk: &[T], mut to: Gradients<'_, T>) {
+    pub fn kernel_backward(&self, len: usize, dk: &[T], to: Gradients<'_, T>) {
+        self.kernel_back(len, dk, to);
+    }
+
+    fn kernel_back<S: Stored<T>, U>(&self, len: usize, dk: &[S], mut to: Gradients<'_, T, U>) {
         self.check_parameters();
         self.check_gradients(0, &Gradients { u: None, skip: None, initial: None, ..to.reborrow() });
         assert_eq!(dk.len(), self.channels * len, "{OP}: the kernel is {} x {len}", self.channels);
@@ -387,7 +425,7 @@ impl<T: Real> S4d<'_, T> {
     }
 
     /// Runs `work` for every vector of channels, and writes the gradients of the parameters that it leaves in the buffer.
-    fn finish(&self, to: &mut Gradients<'_, T>, work: impl Fn(usize, Range<usize>, &mut [f64]) + Sync + Send) {
+    fn finish<S>(&self, to: &mut Gradients<'_, T, S>, work: impl Fn(usize, Range<usize>, &mut [f64]) + Sync + Send) {
         let (n, lanes) = (self.pairs, T::LANES);
         let width = coefficients::Spread::ARRAYS * n * lanes;
         let vectors = self.vectors();
@@ -425,9 +463,9 @@ fn turn<T: Real>(from: &[f64], lanes: usize, pairs: usize, to: &mut [T]) {
     }
 }
 
-impl<T> Gradients<'_, T> {
+impl<T, S> Gradients<'_, T, S> {
     /// The same places for a shorter time.
-    fn reborrow(&mut self) -> Gradients<'_, T> {
+    fn reborrow(&mut self) -> Gradients<'_, T, S> {
         fn again<'b, T>(z: &'b mut Option<ComplexMut<'_, T>>) -> Option<ComplexMut<'b, T>> {
             z.as_mut().map(ComplexMut::reborrow)
         }
@@ -441,5 +479,40 @@ impl<T> Gradients<'_, T> {
             skip: self.skip.as_deref_mut(),
             initial: again(&mut self.initial),
         }
+    }
+}
+
+impl S4d<'_, f32> {
+    /// [`forward`](Self::forward) with u and y as bits of bf16. States are f32. Panics when sizes do not fit.
+    pub fn forward_bf16(
+        &self,
+        u: &[u16],
+        initial: Option<ComplexRef<'_, f32>>,
+        y: &mut [u16],
+        last: Option<ComplexMut<'_, f32>>,
+    ) {
+        self.forward_stored(u, initial, y, last);
+    }
+
+    /// [`backward`](Self::backward) with u, dy and the gradient of u as bits of bf16. Panics when sizes do not fit.
+    pub fn backward_bf16(
+        &self,
+        u: &[u16],
+        initial: Option<ComplexRef<'_, f32>>,
+        dy: &[u16],
+        dlast: Option<ComplexRef<'_, f32>>,
+        to: Gradients<'_, f32, u16>,
+    ) {
+        self.backward_stored(u, initial, dy, dlast, to);
+    }
+
+    /// [`kernel`](Self::kernel) with K as bits of bf16. Panics when sizes do not fit.
+    pub fn kernel_bf16(&self, len: usize, k: &mut [u16]) {
+        self.kernel_stored(len, k);
+    }
+
+    /// [`kernel_backward`](Self::kernel_backward) from the gradient of K as bits of bf16. Panics when sizes do not fit.
+    pub fn kernel_backward_bf16(&self, len: usize, dk: &[u16], to: Gradients<'_, f32>) {
+        self.kernel_back(len, dk, to);
     }
 }

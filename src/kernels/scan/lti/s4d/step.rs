@@ -1,6 +1,7 @@
 //! One step at a time: constant memory, whatever came before.
 
 use super::{OP, S4d};
+use crate::kernels::bf16::Stored;
 use crate::kernels::gemm::with_scratch;
 use crate::kernels::scan::lti::complex::{Complex, ComplexMut};
 use crate::kernels::scan::lti::modes::Rule;
@@ -82,6 +83,10 @@ impl<T: Real> Stepper<T> {
     /// One row of u and y, (sequences, channels), for each sequence; takes the states (sequences, channels, pairs) on. Panics when sizes do
     /// not fit.
     pub fn step(&self, u: &[T], states: ComplexMut<'_, T>, y: &mut [T]) {
+        self.step_stored(u, states, y);
+    }
+
+    fn step_stored<S: Stored<T>>(&self, u: &[S], states: ComplexMut<'_, T>, y: &mut [S]) {
         let (h, n) = (self.channels, self.pairs);
         assert!(u.len() == y.len() && u.len().is_multiple_of(h), "{OP}: u and y are rows of {h} channels");
         assert!(states.has(u.len() * n), "{OP}: states are {} x {h} x {n}", u.len() / h);
@@ -89,20 +94,28 @@ impl<T: Real> Stepper<T> {
     }
 }
 
-struct Step<'a, T> {
-    of: &'a Stepper<T>,
-    u: &'a [T],
-    states: ComplexMut<'a, T>,
-    y: &'a mut [T],
+impl Stepper<f32> {
+    /// [`step`](Self::step) with u and y as bits of bf16. Panics when sizes do not fit.
+    pub fn step_bf16(&self, u: &[u16], states: ComplexMut<'_, f32>, y: &mut [u16]) {
+        self.step_stored(u, states, y);
+    }
 }
 
-impl<T: Real> Kernel<T> for Step<'_, T> {
+struct Step<'a, T, S> {
+    of: &'a Stepper<T>,
+    u: &'a [S],
+    states: ComplexMut<'a, T>,
+    y: &'a mut [S],
+}
+
+impl<T: Real, S: Stored<T>> Kernel<T> for Step<'_, T, S> {
     type Output = ();
     #[inline(always)]
     fn run<V: Lanes<T>>(self) {
         let (h, n) = (self.of.channels, self.of.pairs);
         for (i, y) in self.y.iter_mut().enumerate() {
-            let (u, channel) = (V::splat(self.u[i]), i % h);
+            let (input, channel) = (self.u[i].number(), i % h);
+            let u = V::splat(input);
             let mut sum = V::splat(T::ZERO);
             let mut at = 0;
             while at < n {
@@ -124,7 +137,7 @@ impl<T: Real> Kernel<T> for Step<'_, T> {
                 sum = c_im.neg_fma(new_im, c_re.fma(new, sum));
                 at += V::N;
             }
-            *y = self.of.skip[channel].fma(self.u[i], sum.sum());
+            *y = S::nearest(self.of.skip[channel].fma(input, sum.sum()));
         }
     }
 }

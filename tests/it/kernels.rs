@@ -412,12 +412,113 @@ fn bf16_rounds_what_belongs_to_the_steps() {
         let near = |f: f64, p: f64| (f - p).abs() <= p.abs() / 256.0 + 1e-4 * size;
         assert!(found.iter().zip(&plain).all(|(f, p)| near(*f, *p)), "{name}");
     }
-    refused(&format!("kernels run s4d {path} --dtype bf16"), "causal-conv1d, selective-scan, ssd, mamba3 have it");
-    refused(&format!("kernels run selective-scan {path} --dtype bf16 --engine step"), "leave --engine and --device out");
-    refused("kernels bench s4d --dtype bf16", "has no bf16");
+    refused(&format!("kernels run selective-scan {path} --dtype bf16 --engine reference"), "the reference computes in f64");
+    refused(&format!("kernels run selective-scan {path} --dtype bf16 --device cuda-emu"), "devices in f32");
     refused("kernels bench ssd --device cuda-emu", "says nothing of a GPU");
     refused("kernels bench s4d --device cuda", "has no kernels for devices");
     refused("kernels bench ssd --device cuda --dtype bf16", "leave --dtype out");
-    let rows = json("kernels bench causal-conv1d --size d=8,l=64 --rounds 1 --dtype bf16 --json");
-    assert!(rows["timings"].as_array().is_some_and(|t| t.len() == 2));
+    // All of them.
+    let rows = json("kernels bench --size b=1,d=8,l=64,h=8,c=4,w=9 --rounds 1 --dtype bf16 --json");
+    assert!(rows["timings"].as_array().is_some_and(|t| t.len() == 20), "{rows}");
+}
+
+/// Numbers that bf16 has, so that nothing is lost on the way in: multiples of 1/8.
+fn eighths(seed: usize, shape: &[usize]) -> Value {
+    fn nested(shape: &[usize], next: &mut impl FnMut() -> f64) -> Value {
+        match shape {
+            [] => next().into(),
+            [len, rest @ ..] => (0..*len).map(|_| nested(rest, next)).collect(),
+        }
+    }
+    let mut state = 7919 * (seed + 1);
+    nested(shape, &mut || {
+        state = state * 48271 % 2147483647;
+        (state % 17) as f64 / 8.0 - 1.0
+    })
+}
+
+/// Every operation in every way it has: results of the length of the inputs are those in f32 rounded, the others those in f32.
+#[test]
+fn bf16_is_f32_rounded_for_every_operation() {
+    let dir = temp();
+    // Name, arrays and their shapes, the results that are rounded, whether there are steps.
+    type Line<'a> = (&'a str, &'a [(&'a str, &'a [usize])], &'a [&'a str], bool);
+    let lines: [Line<'_>; 6] = [
+        (
+            "s4d",
+            &[
+                ("log_dt", &[3]),
+                ("log_A_real", &[3, 2]),
+                ("A_imag", &[3, 2]),
+                ("C_re", &[3, 2]),
+                ("C_im", &[3, 2]),
+                ("D", &[3]),
+                ("u", &[2, 3, 9]),
+                ("initial_state_re", &[2, 3, 2]),
+                ("initial_state_im", &[2, 3, 2]),
+                ("dy", &[2, 3, 9]),
+            ],
+            &["K", "y", "g_u"],
+            true,
+        ),
+        ("s4-dplr", &[("C_real_basis", &[4]), ("dK", &[11])], &["K"], true),
+        ("cross-scan", &[("x", &[2, 3, 4, 5]), ("dxs", &[2, 4, 3, 20])], &["xs", "g_x"], false),
+        ("cross-merge", &[("ys", &[2, 4, 3, 20]), ("dy", &[2, 3, 4, 5])], &["y", "g_ys"], false),
+        (
+            "state-fusion",
+            &[
+                ("h", &[2, 3, 4, 5]),
+                ("k_d1", &[3, 3, 3]),
+                ("k_d3", &[3, 3, 3]),
+                ("k_d5", &[3, 3, 3]),
+                ("alpha", &[3]),
+                ("dout", &[2, 3, 4, 5]),
+            ],
+            &["out", "g_h"],
+            false,
+        ),
+        ("softsort", &[("scores", &[2, 7]), ("dP_hat", &[2, 7, 7])], &["P_hat", "g_scores"], false),
+    ];
+    for (op, arrays, rounded, steps) in lines {
+        let mut all = serde_json::Map::new();
+        for (i, (name, shape)) in arrays.iter().enumerate() {
+            all.insert(name.to_string(), eighths(i, shape));
+        }
+        for (name, value) in [("N", 4.into()), ("L", 11.into()), ("dt", 0.125.into()), ("grid", serde_json::json!([4, 5]))] {
+            all.insert(name.into(), value);
+        }
+        let path = write(&dir, "in.json", Value::Object(all).to_string());
+        let engines: &[&str] = if steps { &["scan", "step"] } else { &["scan"] };
+        for engine in engines {
+            let line = format!("kernels run {op} {path} --grad --engine {engine}");
+            let (plain, half) = (json(&line), json(&format!("{line} --dtype bf16")));
+            let names: Vec<&String> = plain.as_object().expect("arrays").keys().collect();
+            assert_eq!(names, half.as_object().expect("arrays").keys().collect::<Vec<_>>(), "{op}");
+            for name in names {
+                let (found, expected) = (flat(&half[name]), flat(&plain[name]));
+                let nearest = |v: f64| {
+                    let bits = (v as f32).to_bits();
+                    f32::from_bits((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF_0000)
+                };
+                let expected = expected.iter().map(|&v| if rounded.contains(&name.as_str()) { nearest(v) } else { v as f32 });
+                assert!(found.iter().map(|&v| v as f32).eq(expected), "{name} of {op} by {engine}");
+            }
+        }
+        if !steps {
+            refused(&format!("kernels run {op} {path} --dtype bf16 --engine step"), "has no steps");
+        }
+    }
+    // The same for those in blocks, whose inputs the goldens hold: outputs of a step are those of f32 on rounded numbers.
+    for (op, name, result, state) in [
+        ("causal-conv1d", "causal_conv1d", "y", "final_state"),
+        ("selective-scan", "selective_scan", "out", "last_state"),
+        ("ssd", "ssd", "Y", "final_state"),
+    ] {
+        let (path, _) = golden(name);
+        let [scan, step] =
+            ["scan", "step"].map(|engine| json(&format!("kernels run {op} {path} --engine {engine} --dtype bf16")));
+        // One rounding apart at most, and f32 noise in the states.
+        close(&step[result], &scan[result], 1.0 / 128.0, op);
+        close(&step[state], &scan[state], 1e-5, op);
+    }
 }

@@ -34,8 +34,8 @@ pub struct RunArgs {
     /// Compute gradients too.
     #[arg(long)]
     grad: bool,
-    /// Numbers to compute and write with. bf16: arrays over the steps are rounded to bf16 and so are results of that length, all else,
-    /// states too, is f32 (causal-conv1d, selective-scan, ssd, mamba3); files hold them as f32.
+    /// Numbers to compute and write with. bf16: arrays over the steps (cells, tokens) are rounded to bf16 and so are results of that length,
+    /// all else, states too, is f32; files hold them as f32.
     #[arg(long, value_enum, default_value = "f32", value_name = "TYPE")]
     dtype: NumberArg,
     /// How to compute; all must agree up to rounding.
@@ -100,13 +100,12 @@ pub fn run(args: RunArgs, mut session: Session) -> Outcome {
         return Err(Failure::usage(format!("--chunk: {} does not work in chunks this way", op.name)));
     }
     let (double, half) = (args.dtype == NumberArg::F64, args.dtype == NumberArg::Bf16);
-    if half && op.bf16.is_none() {
-        return Err(Failure::usage(format!("--dtype bf16: {} has no bf16, {} have it", op.name, catalog::names_in_bf16())));
-    }
-    if half && (args.engine != Engine::Scan || args.device != DeviceArg::Cpu) {
-        return Err(Failure::usage("--dtype bf16 computes scans on the CPU: leave --engine and --device out"));
+    if half && (args.engine == Engine::Reference || args.device != DeviceArg::Cpu) {
+        let why = "the reference computes in f64, and devices in f32: leave --engine reference and --device out";
+        return Err(Failure::usage(format!("--dtype bf16: {why}")));
     }
     let (engine, device) = match args.device.target() {
+        None if half && args.engine == Engine::Step => (Engine::HalfStep, None),
         None if half => (Engine::Half, None),
         None => (args.engine, None),
         Some(target) => {

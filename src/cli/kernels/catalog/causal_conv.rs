@@ -30,7 +30,7 @@ pub const OPERATION: Operation = Operation {
     double: run::<f64>,
     sizes: &[("b", 1), ("d", 1536), ("l", 2048), ("k", 4)],
     timing,
-    bf16: Some(timing_bf16),
+    bf16: timing_bf16,
 };
 
 fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
@@ -57,13 +57,7 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
             if let Some(before) = &before {
                 after.copy_from_slice(before);
             }
-            let each = (k - 1) * d;
-            for (i, range) in sequences.iter().enumerate() {
-                for row in range {
-                    let place = row * d..(row + 1) * d;
-                    conv.step(&rows[place.clone()], &mut after[i * each..(i + 1) * each], &mut y[place]);
-                }
-            }
+            steps(&conv, (&rows, &mut after, &mut y), |x, state, y| conv.step(x, state, y));
         }
         Engine::Device => {
             let (weight, bias, x) = (single(&weight), bias.as_deref().map(single), single(&rows));
@@ -80,6 +74,13 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
             let (mut to, mut carried) = (vec![0; y.len()], vec![0f32; after.len()]);
             let before = before.as_deref().map(single);
             conv.forward_bf16(&halves(&rows), before.as_deref(), &mut to, Some(&mut carried));
+            (y, after) = (from_halves(to), from_single(carried));
+        }
+        Engine::HalfStep => {
+            let (weight, bias) = (single(&weight), bias.as_deref().map(single));
+            let one = conv_of(&conv, &weight, bias.as_deref());
+            let (mut to, mut carried) = (vec![0; y.len()], single(before.as_ref().unwrap_or(&after)));
+            steps(&one, (&halves(&rows), &mut carried, &mut to), |x, state, y| one.step_bf16(x, state, y));
             (y, after) = (from_halves(to), from_single(carried));
         }
         Engine::Reference => {
@@ -125,7 +126,7 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
                 .on_device(|device| device::conv::backward(device, &conv, &x, before.as_deref(), &dy, dafter.as_deref(), to))?;
         }
         [dx, dw, db, dbefore] = parts.map(from_single);
-    } else if request.engine == Engine::Half {
+    } else if request.engine.is_half() {
         let (weight, bias) = (single(&weight), bias.as_deref().map(single));
         let conv = conv_of(&conv, &weight, bias.as_deref());
         let (before, dafter) = (before.as_deref().map(single), dafter.as_deref().map(single));
@@ -148,6 +149,17 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
     }
     out.push("g_initial_state", array(&state, exchange(&dbefore, (k - 1).max(1), d)));
     Ok(out)
+}
+
+/// Goes through the rows one by one: x, what is carried, y.
+fn steps<T, S>(conv: &CausalConv<'_, T>, (x, carried, y): (&[S], &mut [T], &mut [S]), step: impl Fn(&[S], &mut [T], &mut [S])) {
+    let (d, each) = (conv.channels, (conv.taps - 1) * conv.channels);
+    for (i, range) in conv.sequences.iter().enumerate() {
+        for row in range {
+            let place = row * d..(row + 1) * d;
+            step(&x[place.clone()], &mut carried[i * each..(i + 1) * each], &mut y[place]);
+        }
+    }
 }
 
 /// The same convolution with other numbers.

@@ -1,6 +1,6 @@
 //! cross-scan and cross-merge.
 
-use super::{Engine, Operation, Request, SizeOf, Timing, array, axes, narrow, needed, optional, wave, wide};
+use super::{Engine, Operation, Request, SizeOf, Timing, array, axes, from_halves, halves, narrow, needed, optional, wave, wide};
 use crate::kernels::scan::cross_scan::{CrossScan, Layout, reference};
 use crate::kernels::scan::{Direction, Grid};
 use crate::kernels::simd::Real;
@@ -20,7 +20,7 @@ pub const SCAN: Operation = Operation {
     double: scan::<f64>,
     sizes: &[("b", 8), ("c", 96), ("h", 56), ("w", 56), ("k", 4)],
     timing: |size| timing(size, false),
-    bf16: None,
+    bf16: |size| timing_bf16(size, false),
 };
 
 pub const MERGE: Operation = Operation {
@@ -37,7 +37,7 @@ pub const MERGE: Operation = Operation {
     double: merge::<f64>,
     sizes: &[("b", 8), ("c", 96), ("h", 56), ("w", 56), ("k", 4)],
     timing: |size| timing(size, true),
-    bf16: None,
+    bf16: |size| timing_bf16(size, true),
 };
 
 /// All four unless others are given.
@@ -54,6 +54,11 @@ fn to_sequences<T: Real>(cross: &CrossScan<'_>, engine: Engine, x: &[T]) -> Vec<
     if engine == Engine::Reference {
         return narrow(reference::scan(cross, &wide(x)));
     }
+    if engine == Engine::Half {
+        let mut xs = vec![0; cross.sequences_len()];
+        cross.scan_bf16(&halves(x), &mut xs);
+        return from_halves(xs);
+    }
     let mut xs = vec![T::ZERO; cross.sequences_len()];
     cross.scan(x, &mut xs);
     xs
@@ -63,6 +68,11 @@ fn to_sequences<T: Real>(cross: &CrossScan<'_>, engine: Engine, x: &[T]) -> Vec<
 fn to_maps<T: Real>(cross: &CrossScan<'_>, engine: Engine, ys: &[T]) -> Vec<T> {
     if engine == Engine::Reference {
         return narrow(reference::merge(cross, &wide(ys)));
+    }
+    if engine == Engine::Half {
+        let mut y = vec![0; cross.map_len()];
+        cross.merge_bf16(&halves(ys), &mut y);
+        return from_halves(y);
     }
     let mut y = vec![T::ZERO; cross.map_len()];
     cross.merge(ys, &mut y);
@@ -110,18 +120,31 @@ fn merge<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
     Ok(to)
 }
 
-fn timing(size: SizeOf<'_>, merge: bool) -> Timing {
+fn made_up(size: SizeOf<'_>) -> CrossScan<'static> {
     let [batch, channels, height, width, k] = ["b", "c", "h", "w", "k"].map(size);
     // Beyond four there are no more to time.
     let directions = &Direction::ALL[..k.clamp(1, 4)];
-    let cross = CrossScan { batch, channels, grid: Grid { height, width }, directions, layout: Layout::ChannelsFirst };
-    let maps = cross.map_len();
-    let (x, mut xs) = (wave(maps, 1.0, 0.0), vec![0f32; cross.sequences_len()]);
-    let scan: Box<dyn FnMut()> = Box::new(move || cross.scan(&x, &mut xs));
-    let (ys, mut y) = (wave(cross.sequences_len(), 1.0, 0.0), vec![0f32; maps]);
-    let back: Box<dyn FnMut()> = Box::new(move || cross.merge(&ys, &mut y));
-    let bytes = 4.0 * (maps * (1 + directions.len())) as f64;
-    let adds = (maps * (directions.len() - 1)) as f64;
+    CrossScan { batch, channels, grid: Grid { height, width }, directions, layout: Layout::ChannelsFirst }
+}
+
+fn timing(size: SizeOf<'_>, merge: bool) -> Timing {
+    let cross = made_up(size);
+    let (x, mut xs) = (wave(cross.map_len(), 1.0, 0.0), vec![0f32; cross.sequences_len()]);
+    let (ys, mut y) = (wave(xs.len(), 1.0, 0.0), vec![0f32; x.len()]);
+    counted(&cross, merge, 4.0, Box::new(move || cross.scan(&x, &mut xs)), Box::new(move || cross.merge(&ys, &mut y)))
+}
+
+fn timing_bf16(size: SizeOf<'_>, merge: bool) -> Timing {
+    let cross = made_up(size);
+    let (x, mut xs) = (halves(&wave(cross.map_len(), 1.0, 0.0)), vec![0; cross.sequences_len()]);
+    let (ys, mut y) = (halves(&wave(xs.len(), 1.0, 0.0)), vec![0; x.len()]);
+    counted(&cross, merge, 2.0, Box::new(move || cross.scan_bf16(&x, &mut xs)), Box::new(move || cross.merge_bf16(&ys, &mut y)))
+}
+
+/// Each is the other's way back. `each`: bytes of a number.
+fn counted(cross: &CrossScan<'_>, merge: bool, each: f64, scan: Box<dyn FnMut()>, back: Box<dyn FnMut()>) -> Timing {
+    let bytes = each * (cross.map_len() + cross.sequences_len()) as f64;
+    let adds = (cross.sequences_len() - cross.map_len()) as f64;
     let (forward, backward, flops) = if merge { (back, scan, [adds, 0.0]) } else { (scan, back, [0.0, adds]) };
     Timing { forward, backward, bytes: [bytes; 2], flops }
 }

@@ -57,7 +57,7 @@ pub const OPERATION: Operation = Operation {
     double: run::<f64>,
     sizes: &[("b", 1), ("l", 2048), ("h", 24), ("p", 64), ("g", 1), ("n", 128), ("r", 1), ("s", 32)],
     timing,
-    bf16: Some(timing_bf16),
+    bf16: timing_bf16,
 };
 
 /// Under which name each input and its gradient go, and whether its last two axes are turned.
@@ -185,6 +185,36 @@ fn gradients<'a, T>(of: &'a mut All<T>, initial: Option<StatesMut<'a, T>>) -> Gr
     }
 }
 
+/// Goes through the rows one by one: inputs, states, results.
+fn steps<T, S>(
+    sequences: Sequences<'_>,
+    (x, carried, out): (&Inputs<'_, S>, &mut [Vec<T>; 4], &mut [S]),
+    step: impl Fn(&Inputs<'_, S>, StatesMut<'_, T>, &mut [S]),
+) {
+    let (count, rows) = (sequences.count(), sequences.rows());
+    for (i, range) in sequences.iter().enumerate() {
+        for row in range {
+            let of = |v: &[S]| -> std::ops::Range<usize> { v.len() / rows * row..v.len() / rows * (row + 1) };
+            let part = Inputs {
+                q: &x.q[of(x.q)],
+                k: &x.k[of(x.k)],
+                x: &x.x[of(x.x)],
+                z: x.z.map(|z| &z[of(z)]),
+                log_decay: &x.log_decay[of(x.log_decay)],
+                dt: &x.dt[of(x.dt)],
+                trap: &x.trap[of(x.trap)],
+                angles: &x.angles[of(x.angles)],
+            };
+            let [angle, state, key, value] = carried.each_mut().map(|v| {
+                let each = v.len() / count;
+                &mut v[i * each..(i + 1) * each]
+            });
+            let line = of(out);
+            step(&part, StatesMut { angle, state, key, value }, &mut out[line]);
+        }
+    }
+}
+
 fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
     let q_shape = request.shape("Q")?;
     let [b, l, r, g, n] = axes("Q", q_shape, "batch, steps, rank, groups, states")?;
@@ -261,30 +291,18 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
         Engine::Scan => scan.forward(&x, first.as_ref().map(states), &mut out, Some(states_mut(&mut last))),
         Engine::Step => {
             let (one, _) = views(&all, Sequences::Equal { count: 1, len: 1 }, shape);
-            for (i, range) in sequences.iter().enumerate() {
-                let mut carried: [Vec<T>; 4] = std::array::from_fn(|k| {
-                    let each = last[k].len() / count;
-                    first.as_ref().map_or_else(|| vec![T::ZERO; each], |f| f[k][i * each..(i + 1) * each].to_vec())
-                });
-                for row in range {
-                    let rows = b * l;
-                    let of = |v: &'_ [T]| -> std::ops::Range<usize> { v.len() / rows * row..v.len() / rows * (row + 1) };
-                    let part = Inputs {
-                        q: &x.q[of(x.q)],
-                        k: &x.k[of(x.k)],
-                        x: &x.x[of(x.x)],
-                        z: x.z.map(|z| &z[of(z)]),
-                        log_decay: &x.log_decay[of(x.log_decay)],
-                        dt: &x.dt[of(x.dt)],
-                        trap: &x.trap[of(x.trap)],
-                        angles: &x.angles[of(x.angles)],
-                    };
-                    one.step(&part, states_mut(&mut carried), &mut out[row * h * p..(row + 1) * h * p]);
-                }
-                for (k, carried) in carried.iter().enumerate() {
-                    last[k][i * carried.len()..(i + 1) * carried.len()].copy_from_slice(carried);
-                }
-            }
+            last = first.clone().unwrap_or(last);
+            steps(sequences, (&x, &mut last, &mut out), |x, states, out| one.step(x, states, out));
+        }
+        Engine::HalfStep => {
+            let (bits, ones): (All<u16>, All<f32>) =
+                (all.each_ref().map(|v| v.as_deref().map(halves)), all.each_ref().map(|v| v.as_deref().map(single)));
+            let (one, _) = views(&ones, Sequences::Equal { count: 1, len: 1 }, shape);
+            let (_, x) = views(&bits, sequences, shape);
+            let mut to = vec![0; out.len()];
+            let mut carried: [Vec<f32>; 4] = first.as_ref().unwrap_or(&last).each_ref().map(|v| single(v));
+            steps(sequences, (&x, &mut carried, &mut to), |x, states, out| one.step_bf16(x, states, out));
+            (out, last) = (from_halves(to), carried.map(from_single));
         }
         Engine::Device => {
             let ones: All<f32> = std::array::from_fn(|i| all[i].as_deref().map(single));
@@ -355,7 +373,7 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
         }
         let first = g.initial;
         dfirst = [first.angle, first.state, first.key, first.value].map(narrow);
-    } else if request.engine == Engine::Half {
+    } else if request.engine.is_half() {
         let (bits, ones): (All<u16>, All<f32>) =
             (all.each_ref().map(|v| v.as_deref().map(halves)), all.each_ref().map(|v| v.as_deref().map(single)));
         let [first, dlast] = [&first, &dlast].map(|s| s.as_ref().map(|s| s.each_ref().map(|v| single(v))));

@@ -51,6 +51,16 @@ pub enum Engine {
     /// the fast form with bf16 over the steps
     #[value(skip)]
     Half,
+    /// one step after the other with bf16 over the steps
+    #[value(skip)]
+    HalfStep,
+}
+
+impl Engine {
+    /// Whether arrays over the steps are bf16. Gradients do not ask for more: those of steps are those of the fast form.
+    fn is_half(self) -> bool {
+        matches!(self, Self::Half | Self::HalfStep)
+    }
 }
 
 /// What is asked of an operation.
@@ -108,8 +118,8 @@ pub struct Operation {
     /// Sizes of a timing run unless others are given.
     pub sizes: &'static Sizes,
     pub timing: fn(SizeOf<'_>) -> Timing,
-    /// A timing run with bf16 over the steps, if the operation has that.
-    pub bf16: Option<fn(SizeOf<'_>) -> Timing>,
+    /// A timing run with bf16 over the steps.
+    pub bf16: fn(SizeOf<'_>) -> Timing,
 }
 
 impl Operation {
@@ -149,11 +159,6 @@ pub const ALL: &[&Operation] = &[
 /// Their names, for messages.
 pub fn names() -> String {
     ALL.iter().map(|op| op.name).collect::<Vec<_>>().join(", ")
-}
-
-/// The names of those that have bf16.
-pub fn names_in_bf16() -> String {
-    ALL.iter().filter(|op| op.bf16.is_some()).map(|op| op.name).collect::<Vec<_>>().join(", ")
 }
 
 /// The operation of a name.
@@ -199,10 +204,10 @@ impl Request<'_> {
     /// Refuses to go step by step where nothing is carried from one to the next.
     fn without_steps(&self, operation: &str) -> Result<(), String> {
         match self.engine {
-            Engine::Step | Engine::Device | Engine::Half => {
+            Engine::Step | Engine::HalfStep | Engine::Device => {
                 Err(format!("{operation} carries no state and has no steps: choose scan or reference"))
             }
-            Engine::Scan | Engine::Reference => Ok(()),
+            Engine::Scan | Engine::Half | Engine::Reference => Ok(()),
         }
     }
 

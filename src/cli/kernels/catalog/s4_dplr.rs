@@ -1,6 +1,8 @@
 //! s4-dplr.
 
-use super::{Engine, Operation, Request, SizeOf, Timing, array, narrow, needed, optional, wave};
+use super::{
+    Engine, Operation, Request, SizeOf, Timing, array, from_halves, from_single, halves, narrow, needed, optional, wave,
+};
 use crate::kernels::scan::lti::dplr::{Dplr, Gradients, Stepper, reference};
 use crate::kernels::scan::lti::hippo::{Measure, nplr};
 use crate::kernels::scan::lti::{Complex, ComplexMut, ComplexRef};
@@ -22,7 +24,7 @@ pub const OPERATION: Operation = Operation {
     double: run::<f64>,
     sizes: &[("h", 256), ("l", 1024), ("n", 32)],
     timing,
-    bf16: None,
+    bf16: timing_bf16,
 };
 
 const MEASURES: [Measure; 9] = [
@@ -70,6 +72,13 @@ impl<T: Real> Owned<T> {
     }
 }
 
+/// The system in f32, with C̃ for C.
+fn in_single(exact: &Owned<f64>, tilde: &[Vec<f64>; 2]) -> Owned<f32> {
+    let mut parts = exact.parts.clone().map(|z| z.map(narrow));
+    parts[3] = tilde.clone().map(narrow);
+    Owned { log_dt: narrow(exact.log_dt.clone()), rank: exact.rank, parts }
+}
+
 fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
     let index = request.number("measure")?.unwrap_or(0.0);
     let measure = MEASURES.get(index as usize).filter(|_| index.fract() == 0.0 && index >= 0.0).ok_or_else(|| {
@@ -95,7 +104,12 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
         Owned { log_dt: narrow(exact.log_dt.clone()), rank: exact.rank, parts: exact.parts.clone().map(|z| z.map(narrow)) };
     let mut k = vec![T::ZERO; len];
     match request.engine {
-        Engine::Scan | Engine::Device | Engine::Half => {
+        Engine::Half => {
+            let mut bits = vec![0; len];
+            in_single(&exact, &tilde).dplr().kernel_bf16(len, &mut bits);
+            k = from_halves(bits);
+        }
+        Engine::Scan | Engine::Device => {
             of.parts[3] = tilde.clone().map(narrow);
             of.dplr().kernel(len, &mut k);
         }
@@ -106,6 +120,20 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
                 let u = [if t == 0 { T::ONE } else { T::ZERO }];
                 stepper.step(&u, ComplexMut { re: &mut re, im: &mut im }, std::slice::from_mut(k));
             }
+        }
+        Engine::HalfStep => {
+            let single = Owned::<f32> {
+                log_dt: narrow(exact.log_dt.clone()),
+                rank: exact.rank,
+                parts: exact.parts.clone().map(|z| z.map(narrow)),
+            };
+            let stepper = Stepper::new(&single.dplr());
+            let (mut re, mut im, mut bits) = (vec![0.0; n], vec![0.0; n], vec![0; len]);
+            for (t, k) in bits.iter_mut().enumerate() {
+                let u = halves(&[if t == 0 { 1f32 } else { 0.0 }]);
+                stepper.step_bf16(&u, ComplexMut { re: &mut re, im: &mut im }, std::slice::from_mut(k));
+            }
+            k = from_halves(bits);
         }
         Engine::Reference => {
             k = narrow(reference::kernel(&exact.dplr(), len).ok_or("the system of this step size is singular")?);
@@ -120,68 +148,67 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
     }
     // With C̃ as what is trained.
     let dk = request.exactly::<T>("dK", &[len])?;
-    of.parts[3] = tilde.map(narrow);
-    let zeros = |len: usize| [vec![T::ZERO; len], vec![T::ZERO; len]];
-    let (mut log_dt, [mut lambda, mut p, mut b, mut c]) = ([T::ZERO], [zeros(n), zeros(of.rank * n), zeros(n), zeros(n)]);
-    {
-        fn place<T>([re, im]: &mut [Vec<T>; 2]) -> Option<ComplexMut<'_, T>> {
-            Some(ComplexMut { re, im })
-        }
-        let gradients = Gradients {
-            log_dt: Some(&mut log_dt),
-            lambda: place(&mut lambda),
-            p: place(&mut p),
-            b: place(&mut b),
-            c: place(&mut c),
-        };
-        of.dplr().backward(len, &dk, gradients);
-    }
-    to.push("g_log_dt", array(&[1], log_dt.to_vec()));
-    for (name, z, shape) in [("lambda", lambda, vec![n]), ("P", p, vec![of.rank, n]), ("B", b, vec![n]), ("C_tilde", c, vec![n])]
-    {
-        let [re, im] = z;
+    let slopes = if request.engine.is_half() {
+        let mut slopes = Slopes::new(1, n, of.rank);
+        in_single(&exact, &tilde).dplr().backward_bf16(len, &halves(&dk), slopes.places());
+        Slopes { log_dt: from_single(slopes.log_dt), parts: slopes.parts.map(|z| z.map(from_single)) }
+    } else {
+        of.parts[3] = tilde.map(narrow);
+        let mut slopes = Slopes::new(1, n, of.rank);
+        of.dplr().backward(len, &dk, slopes.places());
+        slopes
+    };
+    to.push("g_log_dt", array(&[1], slopes.log_dt));
+    let shapes = [("lambda", vec![n]), ("P", vec![of.rank, n]), ("B", vec![n]), ("C_tilde", vec![n])];
+    for ((name, shape), [re, im]) in shapes.into_iter().zip(slopes.parts) {
         to.push(format!("g_{name}_re"), array(&shape, re));
         to.push(format!("g_{name}_im"), array(&shape, im));
     }
     Ok(to)
 }
 
+/// Gradients: of the step sizes, and of Λ, P, B and C̃.
+struct Slopes<T> {
+    log_dt: Vec<T>,
+    parts: [[Vec<T>; 2]; 4],
+}
+
+impl<T: Real> Slopes<T> {
+    fn new(h: usize, n: usize, rank: usize) -> Self {
+        let zeros = |len: usize| [vec![T::ZERO; len], vec![T::ZERO; len]];
+        Self { log_dt: vec![T::ZERO; h], parts: [h * n, h * rank * n, h * n, h * n].map(zeros) }
+    }
+
+    fn places(&mut self) -> Gradients<'_, T> {
+        let [lambda, p, b, c] = self.parts.each_mut().map(|[re, im]| Some(ComplexMut { re, im }));
+        Gradients { log_dt: Some(&mut self.log_dt), lambda, p, b, c }
+    }
+}
+
+fn made_up(h: usize, n: usize) -> Owned<f32> {
+    let two = |len: usize| [wave(len, 1.0, 0.0), wave(len, 1.0, 0.2)];
+    let lambda = [vec![-0.5; h * n], (0..h * n).map(|i| -std::f32::consts::PI * (i % n) as f32).collect()];
+    Owned { log_dt: wave(h, 1.0, -4.0), rank: 1, parts: [lambda, two(h * n), two(h * n), two(h * n)] }
+}
+
 fn timing(size: SizeOf<'_>) -> Timing {
     let [h, l, n] = ["h", "l", "n"].map(size);
-    let two = |len: usize| [wave(len, 1.0, 0.0), wave(len, 1.0, 0.2)];
-    let data = || Owned {
-        log_dt: wave(h, 1.0, -4.0),
-        rank: 1,
-        parts: [
-            [vec![-0.5; h * n], (0..h * n).map(|i| -std::f32::consts::PI * (i % n) as f32).collect()],
-            two(h * n),
-            two(h * n),
-            two(h * n),
-        ],
-    };
-    let (owned, mut k) = (data(), vec![0f32; h * l]);
+    let (owned, mut k) = (made_up(h, n), vec![0f32; h * l]);
+    let (kept, dk, mut slopes) = (made_up(h, n), wave(h * l, 1.0, 0.0), Slopes::new(h, n, 1));
     let forward = move || owned.dplr().kernel(l, &mut k);
-    let (kept, dk) = (data(), wave(h * l, 1.0, 0.0));
-    let (mut log_dt, mut lambda, mut p, mut b, mut c) = (vec![0f32; h], two(h * n), two(h * n), two(h * n), two(h * n));
-    let backward = move || {
-        fn place([re, im]: &mut [Vec<f32>; 2]) -> Option<ComplexMut<'_, f32>> {
-            Some(ComplexMut { re, im })
-        }
-        let gradients = Gradients {
-            log_dt: Some(&mut log_dt),
-            lambda: place(&mut lambda),
-            p: place(&mut p),
-            b: place(&mut b),
-            c: place(&mut c),
-        };
-        kept.dplr().backward(l, &dk, gradients);
-    };
-    let (out, sums) = (4.0 * (h * l) as f64, (h * n * (l / 2 + 1)) as f64);
-    Timing {
-        forward: Box::new(forward),
-        backward: Box::new(backward),
-        bytes: [out, out],
-        // Two reciprocals and four sums; three times as many on the way back.
-        flops: [46.0 * sums, 140.0 * sums],
-    }
+    counted([h, l, n], 4.0, Box::new(forward), Box::new(move || kept.dplr().backward(l, &dk, slopes.places())))
+}
+
+fn timing_bf16(size: SizeOf<'_>) -> Timing {
+    let [h, l, n] = ["h", "l", "n"].map(size);
+    let (owned, mut k) = (made_up(h, n), vec![0; h * l]);
+    let (kept, dk, mut slopes) = (made_up(h, n), halves(&wave(h * l, 1.0, 0.0)), Slopes::new(h, n, 1));
+    let forward = move || owned.dplr().kernel_bf16(l, &mut k);
+    counted([h, l, n], 2.0, Box::new(forward), Box::new(move || kept.dplr().backward_bf16(l, &dk, slopes.places())))
+}
+
+/// Numbers of `each` bytes. Two reciprocals and four sums; three times as many on the way back.
+fn counted([h, l, n]: [usize; 3], each: f64, forward: Box<dyn FnMut()>, backward: Box<dyn FnMut()>) -> Timing {
+    let (out, sums) = (each * (h * l) as f64, (h * n * (l / 2 + 1)) as f64);
+    Timing { forward, backward, bytes: [out, out], flops: [46.0 * sums, 140.0 * sums] }
 }

@@ -1,6 +1,9 @@
 //! s4d.
 
-use super::{Engine, Operation, Request, SizeOf, Timing, array, axes, exchange, narrow, needed, optional, sequences, wave, wide};
+use super::{
+    Engine, Operation, Request, SizeOf, Timing, array, axes, exchange, from_halves, from_single, halves, narrow, needed,
+    optional, sequences, single, wave, wide,
+};
 use crate::kernels::scan::Sequences;
 use crate::kernels::scan::lti::s4d::{Gradients, S4d, Stepper, reference};
 use crate::kernels::scan::lti::{Complex, ComplexMut, ComplexRef, Rule};
@@ -41,7 +44,7 @@ pub const OPERATION: Operation = Operation {
     double: run::<f64>,
     sizes: &[("b", 8), ("h", 256), ("l", 1024), ("n", 32)],
     timing,
-    bf16: None,
+    bf16: timing_bf16,
 };
 
 /// Real and imaginary parts.
@@ -84,15 +87,16 @@ impl<T: Real> Owned<T> {
         }
     }
 
-    fn exactly(&self) -> Owned<f64> {
-        let both = |[re, im]: &Two<T>| [wide(re), wide(im)];
+    fn to<U: Real>(&self) -> Owned<U> {
+        let all = |x: &Vec<T>| narrow(wide(x));
+        let both = |x: &Two<T>| x.each_ref().map(all);
         Owned {
-            log_dt: wide(&self.log_dt),
-            log_decay: wide(&self.log_decay),
-            frequency: wide(&self.frequency),
+            log_dt: all(&self.log_dt),
+            log_decay: all(&self.log_decay),
+            frequency: all(&self.frequency),
             b: self.b.as_ref().map(both),
             c: both(&self.c),
-            skip: self.skip.as_deref().map(wide),
+            skip: self.skip.as_ref().map(all),
             rate: self.rate,
             rule: self.rule,
         }
@@ -121,6 +125,35 @@ fn parted<T: Real>(x: &[Complex]) -> Two<T> {
 fn push_two<T: Real>(to: &mut Arrays, name: &str, shape: &[usize], [re, im]: Two<T>) {
     to.push(format!("{name}_re"), array(shape, re));
     to.push(format!("{name}_im"), array(shape, im));
+}
+
+/// K: what the steps answer an impulse with, less D.
+fn impulse<T: Real>(stepper: &Stepper<T>, of: &Owned<T>, len: usize, k: &mut [T]) {
+    let (h, states) = (of.log_dt.len(), of.log_decay.len());
+    let (mut state, mut line) = ([vec![T::ZERO; states], vec![T::ZERO; states]], vec![T::ZERO; h]);
+    for t in 0..len {
+        let impulse = vec![if t == 0 { T::ONE } else { T::ZERO }; h];
+        stepper.step(&impulse, view_mut(&mut state), &mut line);
+        for (c, y) in line.iter().enumerate() {
+            let direct = of.skip.as_ref().filter(|_| t == 0).map_or(T::ZERO, |d| d[c]);
+            k[c * len + t] = *y - direct;
+        }
+    }
+}
+
+/// Goes through the rows one by one: u, states, y.
+fn steps<T: Real, S>(
+    s4d: &S4d<'_, T>,
+    (u, states, y): (&[S], &mut Two<T>, &mut [S]),
+    step: impl Fn(&[S], ComplexMut<'_, T>, &mut [S]),
+) {
+    let (h, each) = (s4d.channels, s4d.channels * s4d.pairs);
+    for (i, range) in s4d.sequences.iter().enumerate() {
+        for row in range {
+            let [re, im] = states.each_mut().map(|part| &mut part[i * each..(i + 1) * each]);
+            step(&u[row * h..(row + 1) * h], ComplexMut { re, im }, &mut y[row * h..(row + 1) * h]);
+        }
+    }
 }
 
 fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
@@ -152,37 +185,41 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
     let initial = two::<T>(request, "initial_state", &state)?;
     let u = exchange(&u, h, l);
     let s4d = owned.s4d(sequences, n);
-    let exact = owned.exactly();
+    let exact = owned.to::<f64>();
     let exactly = exact.s4d(sequences, n);
     let zeros = |len: usize| vec![T::ZERO; len];
     let (mut k, mut y) = (zeros(h * l), zeros(u.len()));
     let mut last: Two<T> = initial.clone().unwrap_or_else(|| [zeros(s4d.state_len()), zeros(s4d.state_len())]);
     match request.engine {
-        Engine::Scan | Engine::Device | Engine::Half => {
+        Engine::Scan | Engine::Device => {
             s4d.kernel(l, &mut k);
             s4d.forward(&u, initial.as_ref().map(view), &mut y, Some(view_mut(&mut last)));
         }
+        Engine::Half => {
+            let of = owned.to::<f32>();
+            let one = of.s4d(sequences, n);
+            let mut bits = [k.len(), y.len()].map(|len| vec![0; len]);
+            let mut states = last.each_ref().map(|v| single(v));
+            one.kernel_bf16(l, &mut bits[0]);
+            let first = initial.is_some().then(|| states.clone());
+            one.forward_bf16(&halves(&u), first.as_ref().map(view), &mut bits[1], Some(view_mut(&mut states)));
+            [k, y] = bits.map(from_halves);
+            last = states.map(from_single);
+        }
         Engine::Step => {
             let stepper = Stepper::new(&s4d);
-            // K is what the steps answer an impulse with, less D.
-            let (mut state, mut line) = ([zeros(h * n), zeros(h * n)], zeros(h));
-            for t in 0..l {
-                let impulse = vec![if t == 0 { T::ONE } else { T::ZERO }; h];
-                stepper.step(&impulse, view_mut(&mut state), &mut line);
-                for (c, y) in line.iter().enumerate() {
-                    let direct = owned.skip.as_ref().filter(|_| t == 0).map_or(T::ZERO, |d| d[c]);
-                    k[c * l + t] = *y - direct;
-                }
-            }
-            let each = h * n;
-            for (i, range) in sequences.iter().enumerate() {
-                let place = i * each..(i + 1) * each;
-                for row in range {
-                    let [re, im] = &mut last;
-                    let states = ComplexMut { re: &mut re[place.clone()], im: &mut im[place.clone()] };
-                    stepper.step(&u[row * h..(row + 1) * h], states, &mut y[row * h..(row + 1) * h]);
-                }
-            }
+            impulse(&stepper, &owned, l, &mut k);
+            steps(&s4d, (&u, &mut last, &mut y), |u, states, y| stepper.step(u, states, y));
+        }
+        Engine::HalfStep => {
+            let of = owned.to::<f32>();
+            let one = of.s4d(sequences, n);
+            let stepper = Stepper::new(&one);
+            let (mut kernel, mut bits) = (vec![0f32; k.len()], vec![0; y.len()]);
+            impulse(&stepper, &of, l, &mut kernel);
+            let mut states = last.each_ref().map(|v| single(v));
+            steps(&one, (&halves(&u), &mut states, &mut bits), |u, states, y| stepper.step_bf16(u, states, y));
+            (k, y, last) = (from_halves(halves(&kernel)), from_halves(bits), states.map(from_single));
         }
         Engine::Reference => {
             k = narrow(reference::kernel(&exactly, l));
@@ -216,15 +253,22 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
         (None, None) => return Err("there is no array \"dy\": it or \"dK\" is needed".into()),
         (None, Some(dy)) => dy,
         (Some(dk), None) => {
-            let gradients = Gradients {
-                log_dt: Some(&mut dt),
-                log_decay: Some(&mut decay),
-                frequency: Some(&mut frequency),
-                b: Some(view_mut(&mut db)),
-                c: Some(view_mut(&mut dc)),
-                ..Default::default()
-            };
-            s4d.kernel_backward(l, &dk, gradients);
+            if request.engine.is_half() {
+                let of = owned.to::<f32>();
+                let mut slopes = Slopes::new(h, n, 0, 0);
+                of.s4d(sequences, n).kernel_backward_bf16(l, &halves(&dk), slopes.places(None, false, false));
+                ([dt, decay, frequency], db, dc) = slopes.parameters();
+            } else {
+                let gradients = Gradients {
+                    log_dt: Some(&mut dt),
+                    log_decay: Some(&mut decay),
+                    frequency: Some(&mut frequency),
+                    b: Some(view_mut(&mut db)),
+                    c: Some(view_mut(&mut dc)),
+                    ..Default::default()
+                };
+                s4d.kernel_backward(l, &dk, gradients);
+            }
             parameters(&mut to, [dt, decay, frequency], db, dc);
             return Ok(to);
         }
@@ -241,6 +285,17 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
         );
         (du, dt, decay, frequency) = (narrow(all.u), narrow(all.log_dt), narrow(all.log_decay), narrow(all.frequency));
         (db, dc, dskip, dfirst) = (parted(&all.b), parted(&all.c), narrow(all.skip), parted(&all.initial));
+    } else if request.engine.is_half() {
+        let of = owned.to::<f32>();
+        let mut bits = vec![0; du.len()];
+        let mut slopes = Slopes::new(h, n, dskip.len(), s4d.state_len());
+        let [first, dlast] = [&initial, &dlast].map(|states| states.as_ref().map(|states| states.each_ref().map(|v| single(v))));
+        let to = slopes.places(Some(&mut bits), owned.skip.is_some(), true);
+        let (u, dy) = (halves(&u), halves(&dy));
+        of.s4d(sequences, n).backward_bf16(&u, first.as_ref().map(view), &dy, dlast.as_ref().map(view), to);
+        du = from_halves(bits);
+        (dskip, dfirst) = (from_single(slopes.skip.clone()), slopes.first.clone().map(from_single));
+        ([dt, decay, frequency], db, dc) = slopes.parameters();
     } else {
         let gradients = Gradients {
             u: Some(&mut du),
@@ -263,9 +318,46 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
     Ok(to)
 }
 
-fn timing(size: SizeOf<'_>) -> Timing {
-    let [b, h, l, n] = ["b", "h", "l", "n"].map(size);
-    let data = move || Owned {
+/// Gradients in f32.
+struct Slopes {
+    /// Of the step sizes, decays and frequencies.
+    real: [Vec<f32>; 3],
+    b: Two<f32>,
+    c: Two<f32>,
+    skip: Vec<f32>,
+    first: Two<f32>,
+}
+
+impl Slopes {
+    fn new(h: usize, n: usize, skip: usize, states: usize) -> Self {
+        let zeros = |len: usize| vec![0f32; len];
+        let two = |len: usize| [zeros(len), zeros(len)];
+        Self { real: [h, h * n, h * n].map(zeros), b: two(h * n), c: two(h * n), skip: zeros(skip), first: two(states) }
+    }
+
+    /// Where they go, with D's and those of the first states if wanted.
+    fn places<'a, S>(&'a mut self, u: Option<&'a mut [S]>, skip: bool, first: bool) -> Gradients<'a, f32, S> {
+        let [log_dt, log_decay, frequency] = &mut self.real;
+        Gradients {
+            u,
+            log_dt: Some(log_dt),
+            log_decay: Some(log_decay),
+            frequency: Some(frequency),
+            b: Some(view_mut(&mut self.b)),
+            c: Some(view_mut(&mut self.c)),
+            skip: skip.then_some(&mut self.skip[..]),
+            initial: first.then_some(view_mut(&mut self.first)),
+        }
+    }
+
+    /// Those of the step sizes, decays and frequencies, of B and of C.
+    fn parameters<T: Real>(self) -> ([Vec<T>; 3], Two<T>, Two<T>) {
+        (self.real.map(from_single), self.b.map(from_single), self.c.map(from_single))
+    }
+}
+
+fn made_up(h: usize, n: usize) -> Owned<f32> {
+    Owned {
         log_dt: wave(h, 1.0, -4.0),
         log_decay: vec![-std::f32::consts::LN_2; h * n],
         frequency: (0..h * n).map(|i| std::f32::consts::PI * (i % n) as f32).collect(),
@@ -274,32 +366,39 @@ fn timing(size: SizeOf<'_>) -> Timing {
         skip: Some(wave(h, 1.0, 0.0)),
         rate: 1.0,
         rule: Rule::Zoh,
-    };
-    let sequences = Sequences::Equal { count: b, len: l };
-    let (owned, u, mut y) = (data(), wave(b * l * h, 1.0, 0.0), vec![0f32; b * l * h]);
-    let forward = move || owned.s4d(sequences, n).forward(&u, None, &mut y, None);
-    let (kept, u, mut du) = (data(), wave(b * l * h, 1.0, 0.0), vec![0f32; b * l * h]);
-    let (mut dt, mut decay, mut frequency, mut dskip) = (vec![0f32; h], vec![0f32; h * n], vec![0f32; h * n], vec![0f32; h]);
-    let mut dc = [vec![0f32; h * n], vec![0f32; h * n]];
-    let backward = move || {
-        let gradients = Gradients {
-            u: Some(&mut du),
-            log_dt: Some(&mut dt),
-            log_decay: Some(&mut decay),
-            frequency: Some(&mut frequency),
-            b: None,
-            c: Some(view_mut(&mut dc)),
-            skip: Some(&mut dskip),
-            initial: None,
-        };
-        kept.s4d(sequences, n).backward(&u, None, &u, None, gradients);
-    };
-    let (stream, states) = (4.0 * (b * h * l) as f64, (b * h * l * n) as f64);
-    Timing {
-        forward: Box::new(forward),
-        backward: Box::new(backward),
-        bytes: [2.0 * stream, 3.0 * stream],
-        // Of the scan; where the convolution is chosen it does fewer.
-        flops: [10.0 * states, 29.0 * states],
     }
+}
+
+fn timing(size: SizeOf<'_>) -> Timing {
+    let [b, h, l, n] = ["b", "h", "l", "n"].map(size);
+    let sequences = Sequences::Equal { count: b, len: l };
+    let (owned, u, mut y) = (made_up(h, n), wave(b * l * h, 1.0, 0.0), vec![0f32; b * l * h]);
+    let forward = move || owned.s4d(sequences, n).forward(&u, None, &mut y, None);
+    let (kept, u, mut du) = (made_up(h, n), wave(b * l * h, 1.0, 0.0), vec![0f32; b * l * h]);
+    let mut slopes = Slopes::new(h, n, h, 0);
+    let backward = move || {
+        let to = Gradients { b: None, ..slopes.places(Some(&mut du), true, false) };
+        kept.s4d(sequences, n).backward(&u, None, &u, None, to);
+    };
+    counted([b, h, l, n], 4.0, Box::new(forward), Box::new(backward))
+}
+
+fn timing_bf16(size: SizeOf<'_>) -> Timing {
+    let [b, h, l, n] = ["b", "h", "l", "n"].map(size);
+    let sequences = Sequences::Equal { count: b, len: l };
+    let (owned, u, mut y) = (made_up(h, n), halves(&wave(b * l * h, 1.0, 0.0)), vec![0; b * l * h]);
+    let forward = move || owned.s4d(sequences, n).forward_bf16(&u, None, &mut y, None);
+    let (kept, u, mut du) = (made_up(h, n), halves(&wave(b * l * h, 1.0, 0.0)), vec![0; b * l * h]);
+    let mut slopes = Slopes::new(h, n, h, 0);
+    let backward = move || {
+        let to = Gradients { b: None, ..slopes.places(Some(&mut du), true, false) };
+        kept.s4d(sequences, n).backward_bf16(&u, None, &u, None, to);
+    };
+    counted([b, h, l, n], 2.0, Box::new(forward), Box::new(backward))
+}
+
+/// Numbers of `each` bytes. Operations are those of the scan; where the convolution is chosen it does fewer.
+fn counted([b, h, l, n]: [usize; 4], each: f64, forward: Box<dyn FnMut()>, backward: Box<dyn FnMut()>) -> Timing {
+    let (stream, states) = (each * (b * h * l) as f64, (b * h * l * n) as f64);
+    Timing { forward, backward, bytes: [2.0 * stream, 3.0 * stream], flops: [10.0 * states, 29.0 * states] }
 }

@@ -36,7 +36,7 @@ pub const OPERATION: Operation = Operation {
     double: run::<f64>,
     sizes: &[("b", 1), ("d", 1536), ("l", 2048), ("n", 16), ("g", 1)],
     timing,
-    bf16: Some(timing_bf16),
+    bf16: timing_bf16,
 };
 
 /// The inputs in the kernel's order of axes.
@@ -135,19 +135,15 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
             if let Some(first) = &owned.first {
                 last.copy_from_slice(first);
             }
-            for (i, range) in sequences.iter().enumerate() {
-                for row in range {
-                    let (line, couplings) = (row * d..(row + 1) * d, row * g * n..(row + 1) * g * n);
-                    let one = Inputs {
-                        u: &x.u[line.clone()],
-                        delta: &x.delta[line.clone()],
-                        b: &x.b[couplings.clone()],
-                        c: &x.c[couplings],
-                        z: x.z.map(|z| &z[line.clone()]),
-                    };
-                    scan.step(&one, &mut last[i * d * n..(i + 1) * d * n], &mut out[line]);
-                }
-            }
+            steps(&scan, (&x, &mut last, &mut out), |x, state, out| scan.step(x, state, out));
+        }
+        Engine::HalfStep => {
+            let (one, rows) = (owned.to::<f32>(), owned.map(half));
+            let scan = one.scan(sequences, [d, n, g]);
+            let mut bits = vec![0; out.len()];
+            let mut states = one.first.clone().unwrap_or_else(|| vec![0.0; last.len()]);
+            steps(&scan, (&rows.inputs(), &mut states, &mut bits), |x, state, out| scan.step_bf16(x, state, out));
+            (out, last) = (from_halves(bits), from_single(states));
         }
         Engine::Device => {
             let single = owned.to::<f32>();
@@ -224,7 +220,7 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
             request.on_device(|device| OnDevice::new(device).backward(&scan, &x, &starts, &dout, dlast.as_deref(), gradients))?;
         }
         [du, ddelta, db, dc, dz, da, dskip, dbias, dfirst] = parts.map(from_single);
-    } else if request.engine == Engine::Half {
+    } else if request.engine.is_half() {
         let (one, rows) = (owned.to::<f32>(), owned.map(half));
         let mut bits = [&du, &ddelta, &db, &dc, &dz].map(|v| vec![0; v.len()]);
         let mut parts = [&da, &dskip, &dbias, &dfirst].map(|v| vec![0f32; v.len()]);
@@ -241,8 +237,11 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
                 delta_bias: one.bias.is_some().then_some(&mut bias[..]),
                 initial: Some(first),
             };
-            let (starts, dlast) = (single(&starts), dlast.as_deref().map(single));
+            let (mut starts, dlast) = (single(&starts), dlast.as_deref().map(single));
             let scan = one.scan(sequences, [d, n, g]);
+            if request.engine == Engine::HalfStep {
+                scan.forward_bf16(&rows.inputs(), one.first.as_deref(), &mut vec![0; out.len()], None, Some(&mut starts));
+            }
             scan.backward_bf16(&rows.inputs(), &starts, &halves(&dout), dlast.as_deref(), gradients);
         }
         [du, ddelta, db, dc, dz] = bits.map(from_halves);
@@ -280,6 +279,28 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
     }
     to.push("g_h0", array(&state, dfirst));
     Ok(to)
+}
+
+/// Goes through the rows one by one: inputs, states, results.
+fn steps<T: Real, S>(
+    scan: &SelectiveScan<'_, T>,
+    (x, states, out): (&Inputs<'_, S>, &mut [T], &mut [S]),
+    step: impl Fn(&Inputs<'_, S>, &mut [T], &mut [S]),
+) {
+    let (d, shared, each) = (scan.channels, scan.groups * scan.states, scan.channels * scan.states);
+    for (i, range) in scan.sequences.iter().enumerate() {
+        for row in range {
+            let (line, couplings) = (row * d..(row + 1) * d, row * shared..(row + 1) * shared);
+            let one = Inputs {
+                u: &x.u[line.clone()],
+                delta: &x.delta[line.clone()],
+                b: &x.b[couplings.clone()],
+                c: &x.c[couplings],
+                z: x.z.map(|z| &z[line.clone()]),
+            };
+            step(&one, &mut states[i * each..(i + 1) * each], &mut out[line]);
+        }
+    }
 }
 
 /// Made-up inputs: batch, channels, steps, states, groups.

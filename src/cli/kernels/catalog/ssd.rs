@@ -33,7 +33,7 @@ pub const OPERATION: Operation = Operation {
     double: run::<f64>,
     sizes: &[("b", 1), ("l", 2048), ("h", 24), ("p", 64), ("g", 1), ("n", 128)],
     timing,
-    bf16: Some(timing_bf16),
+    bf16: timing_bf16,
 };
 
 /// The inputs. D is per head or per head and channel.
@@ -81,6 +81,30 @@ impl<T: Real> Owned<T> {
     }
 }
 
+const ONE_ROW: Sequences<'static> = Sequences::Equal { count: 1, len: 1 };
+
+/// Goes through the rows one by one: inputs, states, results.
+fn steps<T: Real, S>(
+    scan: &Ssd<'_, T>,
+    (x, states, y): (&Inputs<'_, S>, &mut [T], &mut [S]),
+    step: impl Fn(&Inputs<'_, S>, &mut [T], &mut [S]),
+) {
+    let (h, wide, shared) = (scan.heads, scan.heads * scan.width, scan.groups * scan.states);
+    let each = wide * scan.states;
+    for (i, range) in scan.sequences.iter().enumerate() {
+        for row in range {
+            let (line, couplings) = (row * wide..(row + 1) * wide, row * shared..(row + 1) * shared);
+            let one = Inputs {
+                x: &x.x[line.clone()],
+                dt: &x.dt[row * h..(row + 1) * h],
+                b: &x.b[couplings.clone()],
+                c: &x.c[couplings],
+            };
+            step(&one, &mut states[i * each..(i + 1) * each], &mut y[line]);
+        }
+    }
+}
+
 fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
     let (shape, x) = request.get::<T>("X")?;
     let [b, l, h, p] = axes("X", &shape, "batch, steps, heads, width")?;
@@ -119,20 +143,17 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
             if let Some(first) = &owned.first {
                 last.copy_from_slice(first);
             }
-            let one = owned.scan(Sequences::Equal { count: 1, len: 1 }, sizes);
-            let each = h * p * n;
-            for (i, range) in sequences.iter().enumerate() {
-                for row in range {
-                    let (line, couplings) = (row * h * p..(row + 1) * h * p, row * g * n..(row + 1) * g * n);
-                    let step = Inputs {
-                        x: &inputs.x[line.clone()],
-                        dt: &inputs.dt[row * h..(row + 1) * h],
-                        b: &inputs.b[couplings.clone()],
-                        c: &inputs.c[couplings],
-                    };
-                    one.step(&step, &mut last[i * each..(i + 1) * each], &mut y[line]);
-                }
-            }
+            let one = owned.scan(ONE_ROW, sizes);
+            steps(&scan, (&inputs, &mut last, &mut y), |x, state, y| one.step(x, state, y));
+        }
+        Engine::HalfStep => {
+            let (single, rows) = (owned.to::<f32>(), owned.map(half));
+            let one = single.scan(ONE_ROW, sizes);
+            let mut bits = vec![0; y.len()];
+            let mut states = single.first.clone().unwrap_or_else(|| vec![0.0; last.len()]);
+            let all = single.scan(sequences, sizes);
+            steps(&all, (&rows.inputs(), &mut states, &mut bits), |x, state, y| one.step_bf16(x, state, y));
+            (y, last) = (from_halves(bits), from_single(states));
         }
         Engine::Device => {
             let one = owned.to::<f32>();
@@ -195,7 +216,7 @@ fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {
             })?;
         }
         [dx, ddt, da, db, dc, dskip, dfirst] = parts.map(from_single);
-    } else if request.engine == Engine::Half {
+    } else if request.engine.is_half() {
         let (one, rows) = (owned.to::<f32>(), owned.map(half));
         let mut bits = [&dx, &ddt, &db, &dc].map(|v| vec![0; v.len()]);
         let mut parts = [&da, &dskip, &dfirst].map(|v| vec![0f32; v.len()]);

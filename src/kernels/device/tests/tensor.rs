@@ -153,12 +153,14 @@ fn coordinates(seed: u64, shape: &[usize], count: usize, skew: i32) -> Vec<Vec<u
     shape.iter().enumerate().map(list).collect()
 }
 
-fn check_sparse(
-    device: impl Fn(&dyn Fn(&mut dyn Executor) -> Result<[Vec<f32>; 1], DeviceError>) -> [Vec<f32>; 1],
-    shape: &[usize],
-    indices: &[Vec<u32>],
-    rank: usize,
-) {
+/// A run on one device.
+type Run<'a> = &'a dyn Fn(&mut dyn Executor) -> Result<[Vec<f32>; 1], DeviceError>;
+
+fn all_orders(run: Run<'_>) -> [Vec<f32>; 1] {
+    in_all_orders(run)
+}
+
+fn check_sparse(device: impl Fn(Run<'_>) -> [Vec<f32>; 1], shape: &[usize], indices: &[Vec<u32>], rank: usize) {
     let count = indices[0].len();
     let (values, u): (Vec<f32>, _) = (cast(&numbers(5, count)), factors(6, shape, rank));
     for mode in 0..shape.len() {
@@ -182,7 +184,6 @@ fn check_sparse(
 
 #[test]
 fn a_sparse_mttkrp_is_the_definition() {
-    let all = |run: &dyn Fn(&mut dyn Executor) -> Result<[Vec<f32>; 1], DeviceError>| in_all_orders(run);
     for (shape, count, skew, rank) in [
         (vec![5, 6, 7], 200, 1, 3),
         // A few long rows over many stretches, and most slices empty.
@@ -197,13 +198,13 @@ fn a_sparse_mttkrp_is_the_definition() {
         (vec![4, 5, 3], 0, 1, 4),
         (vec![2; 12], 100, 1, 6),
     ] {
-        check_sparse(all, &shape, &coordinates(3, &shape, count, skew), rank);
+        check_sparse(all_orders, &shape, &coordinates(3, &shape, count, skew), rank);
     }
     // Rows that end where stretches of 16 do, rows of one nonzero, and one that fills stretches exactly.
     let lengths = [16usize, 1, 15, 32, 33, 47, 1, 1, 2, 28, 80, 512];
     let rows: Vec<u32> = lengths.iter().enumerate().flat_map(|(i, &n)| vec![2 * i as u32; n]).collect();
     let others = coordinates(8, &[9], rows.len(), 1).remove(0);
-    check_sparse(all, &[25, 9], &[rows, others], 3);
+    check_sparse(all_orders, &[25, 9], &[rows, others], 3);
 }
 
 #[test]

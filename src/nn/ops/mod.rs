@@ -18,6 +18,7 @@ mod pooling;
 mod scan;
 mod shape;
 mod smooth;
+mod tensor;
 mod wavelet;
 mod window;
 
@@ -38,5 +39,6 @@ pub use scan::{
 };
 pub use shape::{add, cat, flip, index_rows, mul, narrow, permute, reshape, scale, sub, sum_all, times_scalar};
 pub use smooth::{avg_pool, decompose, dft_decompose, max_pool};
+pub use tensor::{mttkrp, ttm};
 pub use wavelet::{inverse_wavelet, wavelet};
 pub use window::{add_broadcast, circular_unfold};

@@ -6,12 +6,12 @@
 mod activation;
 pub(super) mod arithmetic;
 mod attention;
+mod cp_layer;
 mod dropout;
 mod gated_norm;
 mod linear;
 mod loss;
 mod mlp;
-mod multilinear;
 mod norm;
 mod pdm;
 mod pooling;
@@ -24,12 +24,12 @@ mod window;
 
 pub use activation::{activate, sigmoid_gate, silu_gate};
 pub use attention::{attention, residual_attention, softmax};
+pub use cp_layer::cp_layer;
 pub use dropout::dropout;
 pub use gated_norm::{RmsGate, gated_rms_norm};
 pub use linear::{linear, linear_mid, linear_onto};
 pub use loss::{cross_entropy, huber, mae, mse, pinball, smape, time_frequency};
 pub use mlp::{mlp, mlp_mid};
-pub use multilinear::{cp_layer, mttkrp};
 pub use norm::{Running, Statistics, batch_norm, instance_denorm, instance_norm, layer_norm, rms_norm};
 pub use pdm::{MixValues, PdmWeights, pdm_block, pdm_embed};
 pub use pooling::{max_over_steps, weighted_mean};

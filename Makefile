@@ -7,7 +7,7 @@ SEEDS ?= 1,2,3
 JOBS ?= 2
 TABLE ?= timemixer
 
-.PHONY: help build demo test lint fmt bench peers peers-training peers-scans peers-tensors peers-models results-forecast cuda-check metal-check clean
+.PHONY: help build demo test lint fmt bench peers peers-training peers-scans peers-tensors peers-clusters peers-models results-forecast cuda-check metal-check clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -45,6 +45,9 @@ peers-scans: build ## the scans of shoal kernels and the same in PyTorch: answer
 peers-tensors: build ## decompositions, TensorLy, GenTen and scipy on the same tensors: answers first, then times and memory
 	@CARGO="$(CARGO)" OUT="$(OUT)" sh scripts/peers_tensors.sh
 
+peers-clusters: build ## clusterings, scikit-learn, FAISS, hdbscan and SCS on the same points: answers first, then times and memory
+	@CARGO="$(CARGO)" OUT="$(OUT)" sh scripts/peers_clusters.sh
+
 peers-models: build ## prefill and decode of 130M-shape language models, beside candle's own
 	@CARGO="$(CARGO)" OUT="$(OUT)" sh scripts/peers_models.sh
 
@@ -58,4 +61,4 @@ metal-check: ## types and address spaces of the Metal kernels, by a C++ compiler
 	@OUT="$(OUT)" sh scripts/metal_check.sh
 
 clean: ## remove out/ and the tools' Python environments
-	rm -rf $(OUT) .venv .venv-torch .venv-tensors .venv-cuda
+	rm -rf $(OUT) .venv .venv-torch .venv-tensors .venv-clusters .venv-cuda

@@ -21,4 +21,6 @@ show forecast predict "$DATA/nile.csv" "$DATA/sunspots.csv" -m auto-arima -H 10 
 show forecast eval --synthetic etth --preset etth1 -m naive,seasonal-naive,linear,nlinear -H 96,192 --format table --plot "$OUT/eval.png"
 show forecast predict --config "$OUT/run/manifest.json" --run-dir "$OUT/again" --force -q -o "$OUT/again.csv"
 cmp "$OUT/run/forecast.csv" "$OUT/again/forecast.csv" && printf '\nthe run repeated from its manifest, byte for byte\n'
+show cluster points testdata/cluster/uci-small/iris.csv -m gmm -k 3 -o "$OUT/iris_labels.csv" --plot "$OUT/iris.png"
+show cluster graph testdata/cluster/karate/edges.csv --truth testdata/cluster/karate/labels.csv -o "$OUT/karate_labels.csv" --plot "$OUT/karate.png"
 printf 'pictures, tables and the run directory are in %s/\n' "$OUT"

@@ -3,6 +3,7 @@
 //! | room | what lives there |
 //! |---|---|
 //! | [`cli`] | what the user types: arguments, messages, exit codes |
+//! | [`cluster`] | clusters of points and graphs, and how good they are |
 //! | [`forecast`] | forecasting methods and their evaluation |
 //! | [`kernels`] | the fast core: vector arithmetic chosen at run time, matrix products, fused operations with gradients |
 //! | [`nn`] | neural models: recorded operations, parameters, optimisers, the training loop |
@@ -15,6 +16,7 @@
 //! (docs/architecture.md).
 
 pub mod cli;
+pub mod cluster;
 pub mod forecast;
 pub mod kernels;
 pub mod nn;

@@ -4,6 +4,7 @@
 //! anything is read; outputs are opened before anything is computed.
 
 mod args;
+mod cluster;
 mod config_file;
 mod decompose;
 mod extras;
@@ -52,6 +53,8 @@ fn version() -> String {
 enum Sub {
     /// Forecast series: predict, backtest, eval.
     Forecast(Box<forecast::ForecastArgs>),
+    /// Cluster points and graphs: points, graph, predict, score.
+    Cluster(Box<cluster::ClusterArgs>),
     /// Decompose tensors: cp, tucker, tt, eval, align, reconstruct, info.
     DecomposeTensor(Box<decompose::DecomposeArgs>),
     /// Run and time the operations that models are made of.
@@ -84,6 +87,7 @@ fn try_run(args: Vec<OsString>) -> Outcome {
         Sub::Completions(a) => extras::completions(a, Cli::command()),
         Sub::Man(a) => extras::man(a, Cli::command()),
         Sub::Forecast(a) => forecast::run(*a, Session::new(&cli.global, typed)?),
+        Sub::Cluster(a) => cluster::run(*a, Session::new(&cli.global, typed)?),
         Sub::DecomposeTensor(a) => decompose::run(*a, Session::new(&cli.global, typed)?),
         Sub::Kernels(a) => kernels::run(*a, Session::new(&cli.global, typed)?),
     }

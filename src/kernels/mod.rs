@@ -11,6 +11,7 @@ pub mod attention;
 pub mod bf16;
 pub mod coupled;
 pub mod device;
+pub mod distance;
 pub mod dropout;
 pub mod elementwise;
 pub mod gemm;

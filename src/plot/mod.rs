@@ -10,6 +10,7 @@
 mod axes;
 mod backtest;
 mod bars;
+pub mod clusters;
 pub mod decomposition;
 mod errors;
 mod font;

@@ -2,16 +2,19 @@
 //! files. Whatever is wrong with an input is a [`BadInput`] that says where.
 
 pub mod arrays;
+pub mod cluster_model;
 mod collect;
 mod delimited;
 pub mod error;
 pub mod frame;
 pub mod freq;
+pub mod graph;
 mod jsonl;
 pub mod labelled;
 mod layout;
 pub mod matrix;
 mod parquet;
+pub mod points;
 pub mod records;
 mod regular;
 pub mod series;

@@ -1,6 +1,7 @@
 //! The binary from outside: one module per subject, one binary so that polars is linked once.
 
 mod bad_input;
+mod cluster;
 mod decompose;
 mod forecast_anchors;
 mod forecast_backtest;

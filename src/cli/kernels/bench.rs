@@ -103,7 +103,7 @@ pub fn run(args: BenchArgs, mut session: Session) -> Outcome {
         return Err(Failure::usage("--device cuda-emu: how long the emulator takes says nothing of a GPU"));
     }
     let ops: Vec<&Operation> = if args.op.is_empty() {
-        let wanted = |op: &&Operation| target.is_none() || op.on_device[0].is_some();
+        let wanted = |op: &&Operation| (!half || op.bf16.is_some()) && (target.is_none() || op.on_device[0].is_some());
         catalog::ALL.iter().copied().filter(wanted).collect()
     } else {
         let find = |name: &String| {
@@ -112,6 +112,9 @@ pub fn run(args: BenchArgs, mut session: Session) -> Outcome {
         };
         args.op.iter().map(find).collect::<Outcome<_>>()?
     };
+    if let Some(op) = ops.iter().find(|op| half && op.bf16.is_none()) {
+        return Err(Failure::usage(format!("--dtype bf16: {} has no bf16, {} have it", op.name, catalog::names_in_bf16())));
+    }
     if let Some(op) = ops.iter().find(|op| target.is_some() && op.on_device[0].is_none()) {
         return Err(Failure::usage(format!("--device: {} has no kernels for devices yet", op.name)));
     }
@@ -133,7 +136,7 @@ pub fn run(args: BenchArgs, mut session: Session) -> Outcome {
             let given = args.size.iter().rev().find(|(l, _)| l == letter).map(|(_, n)| *n);
             given.or_else(|| op.sizes.iter().find(|(l, _)| *l == letter).map(|(_, n)| *n)).unwrap_or(1)
         };
-        let mut timing = if half { op.bf16 } else { op.timing }(&of);
+        let mut timing = op.bf16.filter(|_| half).unwrap_or(op.timing)(&of);
         let sizes = op.sizes.iter().map(|(l, _)| format!("{l}={}", of(l))).collect::<Vec<_>>().join(" ");
         for (i, pass) in ["forward", "backward"].into_iter().enumerate() {
             if session.observer().cancelled() {

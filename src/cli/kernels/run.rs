@@ -35,7 +35,7 @@ pub struct RunArgs {
     #[arg(long)]
     grad: bool,
     /// Numbers to compute and write with. bf16: arrays over the steps (cells, tokens) are rounded to bf16 and so are results of that length,
-    /// all else, states too, is f32; files hold them as f32.
+    /// all else, states too, is f32 (scans); files hold them as f32.
     #[arg(long, value_enum, default_value = "f32", value_name = "TYPE")]
     dtype: NumberArg,
     /// How to compute; all must agree up to rounding.
@@ -100,6 +100,9 @@ pub fn run(args: RunArgs, mut session: Session) -> Outcome {
         return Err(Failure::usage(format!("--chunk: {} does not work in chunks this way", op.name)));
     }
     let (double, half) = (args.dtype == NumberArg::F64, args.dtype == NumberArg::Bf16);
+    if half && op.bf16.is_none() {
+        return Err(Failure::usage(format!("--dtype bf16: {} has no bf16, {} have it", op.name, catalog::names_in_bf16())));
+    }
     if half && (args.engine == Engine::Reference || args.device != DeviceArg::Cpu) {
         let why = "the reference computes in f64, and devices in f32: leave --engine reference and --device out";
         return Err(Failure::usage(format!("--dtype bf16: {why}")));

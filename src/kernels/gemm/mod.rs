@@ -21,6 +21,6 @@ mod view;
 pub use batched::{BatchMut, BatchRef, matmul_batched};
 pub use matmul::{matmul, matmul_from};
 pub use pack::Packed;
-pub(in crate::kernels) use pack::{Plain, with_scratch};
+pub(crate) use pack::{Plain, with_scratch};
 pub use tile::{Right, Start, tile};
 pub use view::{MatMut, MatRef};

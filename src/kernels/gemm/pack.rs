@@ -10,7 +10,7 @@ use crate::kernels::simd::Real;
 ///
 /// # Safety
 /// Memory that was written as something else is read as this.
-pub(in crate::kernels) unsafe trait Plain: Copy {}
+pub(crate) unsafe trait Plain: Copy {}
 
 // SAFETY: `f32` and `f64`, of which every bit pattern is a number.
 unsafe impl<T: Real> Plain for T {}
@@ -55,7 +55,7 @@ thread_local! {
 
 /// Runs `work` with room for `len` numbers (unspecified values, 64-byte aligned) that this thread keeps for the next call.
 /// Calls may nest, also by way of a stolen task: each takes its own block.
-pub(in crate::kernels) fn with_scratch<T: Plain, R>(len: usize, work: impl FnOnce(&mut [T]) -> R) -> R {
+pub(crate) fn with_scratch<T: Plain, R>(len: usize, work: impl FnOnce(&mut [T]) -> R) -> R {
     let mut block = SCRATCH.with_borrow_mut(|free| free.pop()).unwrap_or(Aligned::new());
     let result = work(block.reserve(len));
     SCRATCH.with_borrow_mut(|free| free.push(block));

@@ -30,7 +30,7 @@ pub const OPERATION: Operation = Operation {
     double: run::<f64>,
     sizes: &[("b", 1), ("d", 1536), ("l", 2048), ("k", 4)],
     timing,
-    bf16: timing_bf16,
+    bf16: Some(timing_bf16),
 };
 
 fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {

@@ -20,7 +20,7 @@ pub const SCAN: Operation = Operation {
     double: scan::<f64>,
     sizes: &[("b", 8), ("c", 96), ("h", 56), ("w", 56), ("k", 4)],
     timing: |size| timing(size, false),
-    bf16: |size| timing_bf16(size, false),
+    bf16: Some(|size| timing_bf16(size, false)),
 };
 
 pub const MERGE: Operation = Operation {
@@ -37,7 +37,7 @@ pub const MERGE: Operation = Operation {
     double: merge::<f64>,
     sizes: &[("b", 8), ("c", 96), ("h", 56), ("w", 56), ("k", 4)],
     timing: |size| timing(size, true),
-    bf16: |size| timing_bf16(size, true),
+    bf16: Some(|size| timing_bf16(size, true)),
 };
 
 /// All four unless others are given.

@@ -57,7 +57,7 @@ pub const OPERATION: Operation = Operation {
     double: run::<f64>,
     sizes: &[("b", 1), ("l", 2048), ("h", 24), ("p", 64), ("g", 1), ("n", 128), ("r", 1), ("s", 32)],
     timing,
-    bf16: timing_bf16,
+    bf16: Some(timing_bf16),
 };
 
 /// Under which name each input and its gradient go, and whether its last two axes are turned.

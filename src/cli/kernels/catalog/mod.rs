@@ -118,8 +118,8 @@ pub struct Operation {
     /// Sizes of a timing run unless others are given.
     pub sizes: &'static Sizes,
     pub timing: fn(SizeOf<'_>) -> Timing,
-    /// A timing run with bf16 over the steps.
-    pub bf16: fn(SizeOf<'_>) -> Timing,
+    /// A timing run with bf16 over the steps, if the operation has that.
+    pub bf16: Option<fn(SizeOf<'_>) -> Timing>,
 }
 
 impl Operation {
@@ -159,6 +159,11 @@ pub const ALL: &[&Operation] = &[
 /// Their names, for messages.
 pub fn names() -> String {
     ALL.iter().map(|op| op.name).collect::<Vec<_>>().join(", ")
+}
+
+/// The names of those that have bf16.
+pub fn names_in_bf16() -> String {
+    ALL.iter().filter(|op| op.bf16.is_some()).map(|op| op.name).collect::<Vec<_>>().join(", ")
 }
 
 /// The operation of a name.

@@ -24,7 +24,7 @@ pub const OPERATION: Operation = Operation {
     double: run::<f64>,
     sizes: &[("h", 256), ("l", 1024), ("n", 32)],
     timing,
-    bf16: timing_bf16,
+    bf16: Some(timing_bf16),
 };
 
 const MEASURES: [Measure; 9] = [

@@ -44,7 +44,7 @@ pub const OPERATION: Operation = Operation {
     double: run::<f64>,
     sizes: &[("b", 8), ("h", 256), ("l", 1024), ("n", 32)],
     timing,
-    bf16: timing_bf16,
+    bf16: Some(timing_bf16),
 };
 
 /// Real and imaginary parts.

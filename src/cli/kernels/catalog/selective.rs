@@ -36,7 +36,7 @@ pub const OPERATION: Operation = Operation {
     double: run::<f64>,
     sizes: &[("b", 1), ("d", 1536), ("l", 2048), ("n", 16), ("g", 1)],
     timing,
-    bf16: timing_bf16,
+    bf16: Some(timing_bf16),
 };
 
 /// The inputs in the kernel's order of axes.

@@ -19,7 +19,7 @@ pub const OPERATION: Operation = Operation {
     double: run::<f64>,
     sizes: &[("b", 8), ("l", 196)],
     timing,
-    bf16: timing_bf16,
+    bf16: Some(timing_bf16),
 };
 
 fn run<T: Real>(request: &Request<'_>) -> Result<Arrays, String> {

@@ -33,7 +33,7 @@ pub const OPERATION: Operation = Operation {
     double: run::<f64>,
     sizes: &[("b", 1), ("l", 2048), ("h", 24), ("p", 64), ("g", 1), ("n", 128)],
     timing,
-    bf16: timing_bf16,
+    bf16: Some(timing_bf16),
 };
 
 /// The inputs. D is per head or per head and channel.

@@ -29,7 +29,7 @@ pub const OPERATION: Operation = Operation {
     double: run::<f64>,
     sizes: &[("b", 4), ("d", 128), ("h", 56), ("w", 56)],
     timing,
-    bf16: timing_bf16,
+    bf16: Some(timing_bf16),
 };
 
 /// The kernels, by dilation.

@@ -115,7 +115,7 @@ pub fn plan_backward(
     Ok(Backward { plan: plan.checked()?, x, m, dout, dx, dm })
 }
 
-/// Launches of `x ×_m matrix_m` for all modes m but `skip`, the matrix of mode m being (rows[m], I_m).
+/// Launches of `x ×_m matrix_m` for all modes m but `skip`, the matrix of mode m being (`rows[m]`, I_m).
 pub fn plan_chain(shape: &[usize], rows: &[usize], skip: Option<usize>) -> Result<Chain, DeviceError> {
     let whole = Shape::new(shape)?;
     let count = shape.len();

@@ -166,8 +166,8 @@ pub fn minibatch_kmeans<T: Real>(
     nearest(&data.values, &Centroids::new(&state.rows, d), &mut labels);
     let inertia = data.frame.squares(data.inertia(&labels, &state.rows))?;
     let rows: Vec<f64> = state.rows.iter().map(|c| c.to_f64()).collect();
-    let (labels, rows) = renumber(&labels, &rows, d);
-    let local = Local { frame: data.frame, centroids: rows, single: T::LANES == f32::LANES };
+    let (labels, rows, numbers) = renumber(&labels, &rows, d);
+    let local = Local { frame: data.frame, centroids: rows, numbers, single: T::LANES == f32::LANES };
     Ok(MinibatchKmeans { sizes: sizes(&labels, k), labels, centroids: local.outside(), inertia, iterations, converged, local })
 }
 
@@ -251,7 +251,7 @@ fn reassign<T: Real>(state: &mut State<T>, values: &[T], d: usize, share: f64, r
 }
 
 impl MinibatchKmeans {
-    /// The label of every point: the nearest centroid, the lowest label among equals. The rows of the fit get the labels of the fit.
+    /// The label of every point: the nearest centroid, among equals the one that came first in the fit. The rows of the fit get its labels.
     /// Error: another number of columns.
     pub fn predict<U: Real>(&self, points: Points<U>) -> Result<Vec<i32>, ClusterError> {
         self.local.nearest(points)

@@ -100,9 +100,9 @@ pub fn kmeans<T: Real>(points: Points<T>, options: &KmeansOptions, observer: &dy
         polished = Some(Polish { before, after: data.frame.squares(best.inertia)?, moves, rounds });
     }
     let rows: Vec<f64> = best.centroids.iter().map(|c| c.to_f64()).collect();
-    let (labels, rows) = model::renumber(&best.labels, &rows, d);
+    let (labels, rows, numbers) = model::renumber(&best.labels, &rows, d);
     let inertia = data.frame.squares(best.inertia)?;
-    let local = model::Local { frame: data.frame, centroids: rows, single: T::LANES == f32::LANES };
+    let local = model::Local { frame: data.frame, centroids: rows, numbers, single: T::LANES == f32::LANES };
     Ok(Kmeans {
         sizes: model::sizes(&labels, k),
         labels,

@@ -60,6 +60,9 @@ pub(crate) struct Local {
     pub frame: Frame,
     /// (k, d), in the frame; numbers of f32 when `single`.
     pub centroids: Vec<f64>,
+    /// (k) the number that each centroid had while it was computed: of equally near ones the lowest gets the point, and labels are numbered
+    /// otherwise.
+    pub numbers: Vec<i32>,
     pub single: bool,
 }
 
@@ -75,14 +78,17 @@ impl Local {
 
     fn with<U: Real, W: Real>(&self, points: Points<U>) -> Vec<i32> {
         let d = points.d();
-        let rows: Vec<W> = self.centroids.iter().map(|&c| W::from_f64(c)).collect();
+        let mut label_of = vec![0; self.numbers.len()];
+        self.numbers.iter().enumerate().for_each(|(label, &number)| label_of[number as usize] = label);
+        let row = |label: &usize| self.centroids[label * d..(label + 1) * d].iter().map(|&c| W::from_f64(c));
+        let rows: Vec<W> = label_of.iter().flat_map(row).collect();
         let centroids = Centroids::new(&rows, d);
         let mut labels = Vec::with_capacity(points.n());
         let mut found = vec![0u32; CHUNK];
         for chunk in points.values().chunks(CHUNK * d) {
             let found = &mut found[..chunk.len() / d];
             nearest(&self.frame.enter::<U, W>(chunk), &centroids, found);
-            labels.extend(found.iter().map(|&l| l as i32));
+            labels.extend(found.iter().map(|&number| label_of[number as usize] as i32));
         }
         labels
     }
@@ -94,6 +100,7 @@ impl Local {
         vec![
             Array { name: "frame_centroids".into(), shape: vec![k, d], values: Numbers::F64(self.centroids.clone()) },
             Array { name: "frame_centre".into(), shape: vec![d], values: Numbers::F64(self.frame.centre.clone()) },
+            Array { name: "frame_numbers".into(), shape: vec![k], values: Numbers::I32(self.numbers.clone()) },
         ]
     }
 
@@ -121,6 +128,12 @@ impl Local {
         if shape[0] >= 1 << 24 || centroids.iter().chain(centre).any(|x| !x.is_finite()) {
             return Err(wrong("its centroids are not finite numbers, or more than 2^24".into()));
         }
+        let (_, numbers) = saved.i32(method, "frame_numbers")?;
+        let mut sorted = numbers.to_vec();
+        sorted.sort_unstable();
+        if sorted.len() != shape[0] || sorted.iter().enumerate().any(|(i, &number)| number != i as i32) {
+            return Err(wrong(format!("its frame_numbers are not the numbers 0 to {}, each once", shape[0] - 1)));
+        }
         let exponent = saved.header["exponent"].as_i64().filter(|e| (-1100..=1100).contains(e));
         let exponent = exponent
             .ok_or_else(|| wrong(format!("its exponent is {}; expected -1100 to 1100", saved.header["exponent"])))?
@@ -130,7 +143,8 @@ impl Local {
             Some("f64") => false,
             _ => return Err(wrong(format!("its precision is {}; expected \"f32\" or \"f64\"", saved.header["precision"]))),
         };
-        Ok(Self { frame: Frame { exponent, centre: centre.to_vec() }, centroids: centroids.to_vec(), single })
+        let frame = Frame { exponent, centre: centre.to_vec() };
+        Ok(Self { frame, centroids: centroids.to_vec(), numbers: numbers.to_vec(), single })
     }
 
     pub fn precision(&self) -> &'static str {
@@ -152,7 +166,7 @@ pub(crate) fn whole(saved: &Saved, method: &'static str, name: &str) -> Result<u
 }
 
 impl Kmeans {
-    /// The label of every point: the nearest centroid, the lowest label among equals. The rows of the fit get the labels of the fit.
+    /// The label of every point: the nearest centroid, among equals the one that came first in the fit. The rows of the fit get its labels.
     /// 2·n·k·d operations. Error: another number of columns.
     pub fn predict<U: Real>(&self, points: Points<U>) -> Result<Vec<i32>, ClusterError> {
         self.local.nearest(points)
@@ -202,15 +216,16 @@ impl Kmeans {
     }
 }
 
-/// Labels renumbered by first appearance, and rows of d numbers in the same order; rows that no label names come last, in their order.
-pub(crate) fn renumber(labels: &[u32], rows: &[f64], d: usize) -> (Vec<i32>, Vec<f64>) {
+/// Labels renumbered by first appearance, rows of d numbers in the same order, and their old numbers; rows that no label names come last, in
+/// their order.
+pub(crate) fn renumber(labels: &[u32], rows: &[f64], d: usize) -> (Vec<i32>, Vec<f64>, Vec<i32>) {
     let mut labels: Vec<i32> = labels.iter().map(|&l| l as i32).collect();
     let mut order = crate::cluster::labels::canonical(&mut labels);
     let mut named = vec![false; rows.len() / d];
     order.iter().for_each(|&c| named[c as usize] = true);
     order.extend((0..named.len()).filter(|&c| !named[c]).map(|c| c as i32));
     let rows = order.iter().flat_map(|&c| rows[c as usize * d..(c as usize + 1) * d].iter().copied()).collect();
-    (labels, rows)
+    (labels, rows, order)
 }
 
 /// How many points have each of k labels.

@@ -273,6 +273,7 @@ fn mistakes_are_named() {
         ("-k 151", "151 clusters of 150 points"),
         ("-m dbscan", "needs --eps"),
         ("-m dbscan --eps .5 -k 3", "--k means nothing for --method dbscan"),
+        ("-k 3 --proba p.csv", "--proba means nothing for --method kmeans"),
         ("-k 3 --linkage ward", "--linkage means nothing for --method kmeans"),
         ("-k 3 --features nope", "nope"),
         ("-k 3 --exclude label,nope", "nope"),

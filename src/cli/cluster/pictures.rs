@@ -62,7 +62,7 @@ pub fn draw(picture: PictureArg, done: &Done) -> Outcome<Picture> {
         PictureArg::Dendrogram => {
             let merges = found.shapes.merges.as_deref().ok_or_else(|| super::points::no_picture("dendrogram"))?;
             let rows: Vec<[f64; 4]> = merges.chunks_exact(4).map(|m| [m[0], m[1], m[2], m[3]]).collect();
-            let names = if table.id_column.is_some() { table.ids.iter().map(|id| id.to_string()).collect() } else { Vec::new() };
+            let names = table.ids.iter().map(|id| id.to_string()).collect();
             let options = DendrogramOptions {
                 title,
                 names,

@@ -125,7 +125,10 @@ pub fn run(args: PointsArgs, mut session: Session) -> Outcome {
     let picture = args.keep.picture(method.method, auto)?;
     refuse_unused(
         &format!("--method {}", method.method.name()),
-        &[("--save", args.keep.save.is_some(), !matches!(method.method, MethodArg::Agglomerative | MethodArg::Spectral))],
+        &[
+            ("--save", args.keep.save.is_some(), !matches!(method.method, MethodArg::Agglomerative | MethodArg::Spectral)),
+            ("--proba", args.keep.proba.is_some(), matches!(method.method, MethodArg::Gmm | MethodArg::IlaSdp)),
+        ],
     )?;
     report::validate_claims(&args.check, &METRICS.map(String::from), &[])?;
     let opened = Opened::new(&mut session, &args.output, &args.keep, &args.scan, method.linkage_out.as_deref(), picture)?;
